@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wire schema, version 1: what subscribers receive, in one place.
+
+A message is ZeroMQ multipart: ``[topic, JSON]`` or ``[topic, JSON, blob…]``. Within version 1 fields are only ever
+added; readers ignore fields that they do not know.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+PREDICTIONS = "v1/predictions/"
+HEALTH = "v1/health/"
+THERMAL = "v1/thermal/"
+STATS = "v1/stats/"
+EVENT = "v1/event/"
+
+Count = Annotated[int, Meta(ge=0)]
+SourceState = Literal["opening", "live", "stalled", "backoff", "ended", "failed"]
+DaemonState = Literal["starting", "ready", "degraded", "stopping"]
+
+
+def predictions_topic(source: str) -> str:
+    """Topic of one source's predictions; it ends in ``/`` so that ``cam1`` never matches ``cam10``."""
+    return f"{PREDICTIONS}{source}/"
+
+
+class Envelope(msgspec.Struct, kw_only=True):
+    """What every message carries.
+
+    Attributes:
+        device: ``daemon.name`` of the sender.
+        boot: UUID, new at each start of the daemon: a change is a restart, not a loss.
+        seq: count per topic from 1, +1 each: a gap is a loss. Goes on when the publish process is replaced.
+        at: when it was sent, Unix seconds.
+    """
+
+    device: str
+    boot: str
+    seq: Annotated[int, Meta(ge=1)]
+    at: float
+
+
+class FrameSize(msgspec.Struct, kw_only=True):
+    """The source's picture.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        file: name of the image, for ``dir://`` sources.
+    """
+
+    width: Count
+    height: Count
+    file: str | UnsetType = UNSET
+
+
+class Timing(msgspec.Struct, kw_only=True):
+    """Where the time went, milliseconds.
+
+    Attributes:
+        wait: from capture until the batch was closed.
+        copy: gathering or copying the batch to the device.
+        infer: the prepared graph, input and output step included.
+        postprocess: NMS and geometry.
+    """
+
+    wait: float
+    copy: float
+    infer: float
+    postprocess: float
+
+
+class Dropped(msgspec.Struct, kw_only=True):
+    """Frames of this source, since boot, that were taken but not published; the set of reasons may grow.
+
+    Attributes:
+        overwritten: a newer frame came before the device was ready for it.
+        stale: older than ``max_age_ms``.
+        decode_error: the source delivered something that is not a picture.
+        failed: lost with a process that died.
+        shutdown: still under way when the daemon stopped.
+    """
+
+    overwritten: Count = 0
+    stale: Count = 0
+    decode_error: Count = 0
+    failed: Count = 0
+    shutdown: Count = 0
+
+
+class ModelRef(msgspec.Struct, kw_only=True):
+    """Which engine computed it.
+
+    Attributes:
+        id: the model spec's id.
+        engine: key of the engine in the store; digest of the prepared graph where no engine was built.
+        backend: ``tensorrt`` or ``onnxruntime``.
+        precision: ``int8``, ``fp16``, ``tf32`` or ``fp32``.
+    """
+
+    id: str
+    engine: str
+    backend: str
+    precision: str
+
+
+class Detection(msgspec.Struct, kw_only=True):
+    """One detected object.
+
+    Attributes:
+        label: class name.
+        class_id: class number from 0.
+        score: 0 to 1.
+        box: x1, y1, x2, y2 in pixels of the source's picture, clipped to it.
+    """
+
+    label: str
+    class_id: Count
+    score: float
+    box: tuple[float, float, float, float]
+
+
+class ClassScore(msgspec.Struct, kw_only=True):
+    """One class of a classification, best first."""
+
+    label: str
+    class_id: Count
+    score: float
+
+
+class Mask(msgspec.Struct, kw_only=True):
+    """A segmentation mask: one class number a cell.
+
+    Attributes:
+        blob: index of the blob after the JSON that holds the mask, from 0.
+        shape: height, width of the mask's grid (the model's, without padding).
+        dtype: always ``uint8``.
+        encoding: ``png``.
+        box: the part of the source's picture that the grid covers, x1, y1, x2, y2 in its pixels.
+    """
+
+    blob: Count
+    shape: tuple[int, int]
+    dtype: str
+    encoding: str
+    box: tuple[float, float, float, float]
+
+
+class Tensor(msgspec.Struct, kw_only=True):
+    """One raw output tensor; its blob is C-ordered, little-endian."""
+
+    name: str
+    blob: Count
+    shape: list[int]
+    dtype: str
+
+
+class Prediction(Envelope, kw_only=True):
+    """What a model saw in one frame; topic ``v1/predictions/<source>/``.
+
+    Attributes:
+        frame_id: the source's own count from 0, one for each frame taken, also those dropped or broken.
+        captured_at: when the frame arrived, Unix seconds.
+        captured_monotonic_ns: the same on CLOCK_MONOTONIC of the device, nanoseconds.
+        age_ms: from capture to publish, milliseconds.
+        batch: frames in the batch this one travelled in.
+        dropped: this source's losses since boot.
+        task: which of ``detections``, ``classes``, ``mask`` and ``tensors`` is there.
+    """
+
+    schema: Literal["edged.prediction/1"] = "edged.prediction/1"
+    source: str
+    frame_id: Count
+    captured_at: float
+    captured_monotonic_ns: int
+    age_ms: float
+    timing_ms: Timing
+    batch: Annotated[int, Meta(ge=1)]
+    dropped: Dropped
+    frame: FrameSize
+    model: ModelRef
+    task: Literal["classification", "detection", "segmentation", "raw"]
+    detections: list[Detection] | UnsetType = UNSET
+    classes: list[ClassScore] | UnsetType = UNSET
+    mask: Mask | UnsetType = UNSET
+    tensors: list[Tensor] | UnsetType = UNSET
+
+
+class Percentiles(msgspec.Struct, kw_only=True):
+    """Percentiles over the last seconds; absent until something was measured."""
+
+    p50: float
+    p99: float
+
+
+class SourceHealth(msgspec.Struct, kw_only=True):
+    """One source's state and counts.
+
+    ``captured = published + sum of dropped + in_flight`` holds in every message.
+
+    Attributes:
+        state: what the source is doing.
+        reason: why, in words; empty while all is well.
+        captured: frames taken since boot.
+        published: frames whose prediction was published since boot.
+        in_flight: frames between the two.
+        dropped: frames lost, by reason.
+        rate_hz: predictions published a second, over the last seconds.
+        age_ms: capture to publish, over the last seconds.
+        decode: ``software`` or ``hardware``; empty until it is known.
+    """
+
+    state: SourceState
+    reason: str = ""
+    captured: Count = 0
+    published: Count = 0
+    in_flight: Count = 0
+    dropped: Dropped = msgspec.field(default_factory=Dropped)
+    rate_hz: float = 0.0
+    age_ms: Percentiles | None = None
+    decode: str = ""
+
+
+class EngineHealth(ModelRef, kw_only=True):
+    """The engine in use; ``io`` says how frames get to it (``in-place``, ``gather``, ``copy``, ``mapped``,
+    ``staged``)."""
+
+    io: str = ""
+
+
+class Health(Envelope, kw_only=True):
+    """How the daemon is, once a second; topic ``v1/health/``.
+
+    Attributes:
+        state: of the daemon as a whole.
+        reasons: why it is not simply ready.
+        sources: by name.
+        engine: absent until the model is loaded.
+        last_seq: the last sequence number of every topic: shows losses at the tail.
+        subscribers: clients connected now (handshakes less disconnects).
+    """
+
+    schema: Literal["edged.health/1"] = "edged.health/1"
+    state: DaemonState
+    reasons: list[str] = msgspec.field(default_factory=list)
+    sources: dict[str, SourceHealth] = msgspec.field(default_factory=dict)
+    engine: EngineHealth | None = None
+    last_seq: dict[str, int] = msgspec.field(default_factory=dict)
+    subscribers: Count = 0
+
+
+class Event(Envelope, kw_only=True):
+    """Something that happened once; topic ``v1/event/``.
+
+    Attributes:
+        kind: a stable word, for example ``source-failed`` or ``process-replaced``.
+        source: the source concerned, else empty.
+        severity: how bad it is.
+        text: one sentence for people.
+        data: figures for programs.
+    """
+
+    schema: Literal["edged.event/1"] = "edged.event/1"
+    kind: str
+    source: str = ""
+    severity: Literal["info", "warning", "error"] = "info"
+    text: str = ""
+    data: dict[str, int | float | str | bool] = msgspec.field(default_factory=dict)
+
+
+class StageTime(msgspec.Struct, kw_only=True):
+    """Cumulative time of one stage of a process since the daemon started.
+
+    Attributes:
+        count: how often it ran.
+        wall_s: elapsed time, seconds.
+        cpu_s: CPU time of all threads of the process meanwhile, seconds.
+    """
+
+    count: Count = 0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+
+
+class ProcessStats(msgspec.Struct, kw_only=True):
+    """One process of the family.
+
+    Attributes:
+        cpu_s: CPU time of the process that runs now, seconds.
+        restarts: how often it was replaced.
+        stages: where its time went, by stage; goes on when the process is replaced.
+    """
+
+    cpu_s: float = 0.0
+    restarts: Count = 0
+    stages: dict[str, StageTime] = msgspec.field(default_factory=dict)
+
+
+class Stats(Envelope, kw_only=True):
+    """Where the time goes, once a second; topic ``v1/stats/``.
+
+    Attributes:
+        uptime_s: since the daemon started, seconds.
+        processes: by name: ``supervisor``, ``infer``, ``publish``, ``capture:<source>``.
+    """
+
+    schema: Literal["edged.stats/1"] = "edged.stats/1"
+    uptime_s: float = 0.0
+    processes: dict[str, ProcessStats] = msgspec.field(default_factory=dict)
+
+
+Message = Prediction | Health | Event | Stats
+BY_SCHEMA: dict[str, type[Prediction] | type[Health] | type[Event] | type[Stats]] = {
+    "edged.prediction/1": Prediction,
+    "edged.health/1": Health,
+    "edged.stats/1": Stats,
+    "edged.event/1": Event,
+}
