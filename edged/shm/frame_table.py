@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Slot table and counters of one source's frame ring; no pixels, no numpy, so that the supervisor may use it too.
+
+A slot goes FREE → WRITING (capture fills it) → READY → TAKEN (infer reads it) → FREE. Every frame is counted once, in
+the same atomic change that moves it:
+
+    captured = published + dropped (by reason) + in flight
+
+Each counter has one writer: capture (captured, overwritten, decode_error), infer (stale), publish (published, late),
+the supervisor (failed, shutdown). ``late`` are results that were too old when they came to be published; with
+``stale`` they make the published reason ``stale``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from edged.records import FrameRecord, Ready
+from edged.shm.region import Region, align
+from edged.shm.table import HEADER_BYTES, Table
+
+FREE, WRITING, READY, TAKEN = range(4)
+NAME_BYTES = 256
+
+# Header words.
+_SLOTS, _SLOT_BYTES, _LIVE, _ENDED = 0, 1, 2, 3
+CAPTURED, OVERWRITTEN, DECODE_ERROR, STALE, PUBLISHED, LATE, SETTLED, SEQ, FAILED, SHUTDOWN = range(4, 14)
+COMMITS, AGE_P50_US, AGE_P99_US, RATE_MILLIHZ = range(14, 18)
+_HEADER = 24
+# Words of a slot.
+_STATE, _FRAME_ID, _CAPTURED_NS, _CAPTURED_AT_NS, _READY_NS, _WIDTH, _HEIGHT, _IN_WIDTH, _IN_HEIGHT, _NAME_LENGTH = (
+    range(10)
+)
+_STRIDE = 12
+
+
+class Counts(NamedTuple):
+    """One source's counters, all read at the same moment."""
+
+    captured: int
+    published: int
+    overwritten: int
+    stale: int
+    decode_error: int
+    failed: int
+    shutdown: int
+
+    @property
+    def in_flight(self) -> int:
+        """Frames captured but neither published nor dropped."""
+        return self.captured - self.published - sum(self[2:])
+
+
+@dataclass(frozen=True)
+class FrameLayout:
+    """Where things lie in a frame ring's region: table, file names, pixels."""
+
+    slots: int
+    slot_bytes: int
+
+    @property
+    def words(self) -> int:
+        """Words of the table."""
+        return _HEADER + _STRIDE * self.slots
+
+    @property
+    def names(self) -> int:
+        """Byte offset of the file names."""
+        return HEADER_BYTES + 8 * self.words
+
+    @property
+    def pixels(self) -> int:
+        """Byte offset of the first slot's pixels, on a page boundary so that the device can lock the pages."""
+        return align(self.names + NAME_BYTES * self.slots)
+
+    @property
+    def total(self) -> int:
+        """Bytes of the region."""
+        return align(self.pixels + self.slots * self.slot_bytes)
+
+
+class FrameTable:
+    """One source's slot table; the methods are grouped by the process that calls them."""
+
+    def __init__(self, region: Region, *, layout: FrameLayout | None = None, live: bool = False) -> None:
+        self.region = region
+        if layout is not None:
+            self._table = Table(region, layout.words, create=True)
+            words = self._table.words
+            words[_SLOTS], words[_SLOT_BYTES], words[_LIVE] = layout.slots, layout.slot_bytes, int(live)
+            words[SETTLED] = -1
+        else:
+            header = Table(region, _HEADER)
+            layout = FrameLayout(header.words[_SLOTS], header.words[_SLOT_BYTES])
+            header.close()
+            self._table = Table(region, layout.words)
+        self.layout = layout
+        self.words = self._table.words
+        self.live = bool(self.words[_LIVE])
+        self._names = memoryview(region.map)[layout.names : layout.names + NAME_BYTES * layout.slots]
+        self._bases = [_HEADER + _STRIDE * slot for slot in range(layout.slots)]
+
+    @classmethod
+    def create(cls, slots: int, slot_bytes: int, *, live: bool) -> FrameTable:
+        """Make a new ring of ``slots`` slots of ``slot_bytes`` bytes each."""
+        layout = FrameLayout(slots, slot_bytes)
+        return cls(Region.create("edged-frames", layout.total), layout=layout, live=live)
+
+    # capture ---------------------------------------------------------------------------------------------------------
+
+    def acquire(self) -> int | None:
+        """A slot to write into; None when a lossless ring is full.
+
+        A live ring always yields one: with no slot free, the frame that waits is overwritten (and counted).
+        """
+        with self._table.locked():
+            slot = self._next_free()
+            if slot is not None:
+                self.words[self._bases[slot] + _STATE] = WRITING
+            elif self.live:
+                slot = self._overwrite_oldest()
+            return slot
+
+    def _next_free(self) -> int | None:
+        # Lossless slots are handed out in ring order, so that a batch lies contiguous and is inferred in place.
+        slots = self.layout.slots
+        start = 0 if self.live else self.words[COMMITS] % slots
+        for step in range(slots if self.live else 1):
+            slot = (start + step) % slots
+            if self.words[self._bases[slot] + _STATE] == FREE:
+                return slot
+        return None
+
+    def _overwrite_oldest(self) -> int | None:
+        waiting = self._in_state(READY)
+        if not waiting:
+            return None
+        base = self._bases[waiting[0]]
+        self._table.change([(base + _STATE, WRITING), (OVERWRITTEN, self.words[OVERWRITTEN] + 1)])
+        return waiting[0]
+
+    def commit(self, slot: int, frame: FrameRecord, now_ns: int) -> int:
+        """Hand a written slot over; returns the frame's id.
+
+        On a live ring the frame that waited until now is overwritten.
+
+        Args:
+            slot: from `acquire`.
+            frame: what is known of it; its ``frame_id`` is ignored, the ring counts.
+            now_ns: CLOCK_MONOTONIC.
+        """
+        words, base = self.words, self._bases[slot]
+        name = frame.file.encode("utf-8", "replace")[:NAME_BYTES] if frame.file else b""
+        if name:
+            self._names[NAME_BYTES * slot : NAME_BYTES * slot + len(name)] = name
+        with self._table.locked():
+            frame_id = words[CAPTURED]
+            words[base + _FRAME_ID] = frame_id
+            words[base + _CAPTURED_NS], words[base + _CAPTURED_AT_NS] = frame.captured_ns, frame.captured_at_ns
+            words[base + _READY_NS], words[base + _NAME_LENGTH] = now_ns, len(name)
+            words[base + _WIDTH], words[base + _HEIGHT] = frame.width, frame.height
+            words[base + _IN_WIDTH], words[base + _IN_HEIGHT] = frame.input_width, frame.input_height
+            changes = [(base + _STATE, READY), (CAPTURED, frame_id + 1), (COMMITS, words[COMMITS] + 1)]
+            if self.live:
+                older = self._in_state(READY)
+                changes += [(self._bases[other] + _STATE, FREE) for other in older]
+                if older:
+                    changes.append((OVERWRITTEN, words[OVERWRITTEN] + len(older)))
+            self._table.change(changes)
+        return frame_id
+
+    def abandon(self, slot: int) -> None:
+        """Give a slot from `acquire` back unused."""
+        with self._table.locked():
+            self.words[self._bases[slot] + _STATE] = FREE
+
+    def count_broken(self) -> None:
+        """Count a frame that was taken from the source but is no picture."""
+        with self._table.locked():
+            words = self.words
+            self._table.change([(CAPTURED, words[CAPTURED] + 1), (DECODE_ERROR, words[DECODE_ERROR] + 1)])
+
+    def set_ended(self, ended: bool) -> None:
+        """Say that no more frames will come (or that they will again)."""
+        self.words[_ENDED] = int(ended)
+
+    # infer -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether the source said that no more frames will come."""
+        return bool(self.words[_ENDED])
+
+    @property
+    def commits(self) -> int:
+        """How often a frame was handed over: changes whenever there may be something new to take."""
+        return self.words[COMMITS]
+
+    def ready(self) -> list[Ready]:
+        """Frames that wait, oldest first."""
+        with self._table.locked():
+            return [self._describe(slot) for slot in self._in_state(READY)]
+
+    def take(self, wanted: list[Ready]) -> list[Ready]:
+        """Take waiting frames for a batch; those overwritten meanwhile are left out."""
+        words = self.words
+        with self._table.locked():
+            kept = [
+                frame
+                for frame in wanted
+                if words[self._bases[frame.slot] + _STATE] == READY
+                and words[self._bases[frame.slot] + _FRAME_ID] == frame.frame_id
+            ]
+            if kept:
+                self._table.change([(self._bases[frame.slot] + _STATE, TAKEN) for frame in kept])
+        return kept
+
+    def drop_stale(self, wanted: list[Ready]) -> int:
+        """Drop waiting frames that are too old to be worth a place in a batch; returns how many were still there."""
+        taken = self.take(wanted)
+        if taken:
+            with self._table.locked():
+                changes = [(self._bases[frame.slot] + _STATE, FREE) for frame in taken]
+                self._table.change([*changes, (STALE, self.words[STALE] + len(taken))])
+        return len(taken)
+
+    def release(self, slots: list[int]) -> None:
+        """Free slots whose frames are no longer read."""
+        with self._table.locked():
+            self._table.change([(self._bases[slot] + _STATE, FREE) for slot in slots])
+
+    def record(self, source: int, slot: int) -> FrameRecord:
+        """What is known of the frame in a slot that the caller holds."""
+        words, base = self.words, self._bases[slot]
+        length = words[base + _NAME_LENGTH]
+        name = bytes(self._names[NAME_BYTES * slot : NAME_BYTES * slot + length]).decode("utf-8", "ignore")
+        return FrameRecord(
+            source=source,
+            frame_id=words[base + _FRAME_ID],
+            captured_ns=words[base + _CAPTURED_NS],
+            captured_at_ns=words[base + _CAPTURED_AT_NS],
+            width=words[base + _WIDTH],
+            height=words[base + _HEIGHT],
+            input_width=words[base + _IN_WIDTH],
+            input_height=words[base + _IN_HEIGHT],
+            file=name,
+        )
+
+    # publish ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def settled(self) -> int:
+        """Id of the last frame that was published or dropped as late; -1 at first."""
+        return self.words[SETTLED]
+
+    def settle(self, frame_id: int, *, published: bool) -> int:
+        """Count a result as published (returns its sequence number) or as late (returns 0).
+
+        Counted before it is sent: if publish is killed in between, a message is lost, but never sent twice.
+        """
+        words = self.words
+        with self._table.locked():
+            if not published:
+                self._table.change([(SETTLED, frame_id), (LATE, words[LATE] + 1)])
+                return 0
+            seq = words[SEQ] + 1
+            self._table.change([(SETTLED, frame_id), (PUBLISHED, words[PUBLISHED] + 1), (SEQ, seq)])
+            return seq
+
+    # supervisor ------------------------------------------------------------------------------------------------------
+
+    def counts(self) -> Counts:
+        """All counters at one moment."""
+        with self._table.locked():
+            return self._counts()
+
+    def _counts(self) -> Counts:
+        words = self.words
+        stale = words[STALE] + words[LATE]
+        return Counts(
+            words[CAPTURED],
+            words[PUBLISHED],
+            words[OVERWRITTEN],
+            stale,
+            words[DECODE_ERROR],
+            words[FAILED],
+            words[SHUTDOWN],
+        )
+
+    def reclaim_written(self) -> None:
+        """After capture died: free the slot it was writing; that frame was never counted."""
+        with self._table.locked():
+            for slot in self._in_state(WRITING):
+                self.words[self._bases[slot] + _STATE] = FREE
+
+    def reclaim_taken(self, delivered: set[int]) -> int:
+        """After infer died: free what it held and count as failed what it had not delivered.
+
+        Args:
+            delivered: ids of this source's frames whose results lie ready in the output ring.
+
+        Returns:
+            Frames counted as failed.
+        """
+        words = self.words
+        with self._table.locked():
+            held = self._in_state(TAKEN)
+            lost = [
+                slot
+                for slot in held
+                if (frame_id := words[self._bases[slot] + _FRAME_ID]) not in delivered and frame_id > words[SETTLED]
+            ]
+            changes = [(self._bases[slot] + _STATE, FREE) for slot in held]
+            self._table.change([*changes, (FAILED, words[FAILED] + len(lost))])
+        return len(lost)
+
+    def count_shutdown(self) -> int:
+        """At the very end, with every other process gone: what is still in flight is lost to the shutdown."""
+        with self._table.locked():
+            lost = self._counts().in_flight
+            if lost:
+                self.words[SHUTDOWN] += lost
+        return lost
+
+    def close(self) -> None:
+        """Release the mapping and the descriptors."""
+        self._names.release()
+        self._table.close()
+        self.region.close()
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def _in_state(self, state: int) -> list[int]:
+        words = self.words
+        slots = [slot for slot, base in enumerate(self._bases) if words[base] == state]
+        if len(slots) > 1:
+            slots.sort(key=lambda slot: words[self._bases[slot] + _FRAME_ID])
+        return slots
+
+    def _describe(self, slot: int) -> Ready:
+        words, base = self.words, self._bases[slot]
+        return Ready(
+            slot,
+            words[base + _FRAME_ID],
+            words[base + _CAPTURED_NS],
+            words[base + _READY_NS],
+            words[base + _IN_HEIGHT],
+            words[base + _IN_WIDTH],
+        )
