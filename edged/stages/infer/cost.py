@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a batch costs, learned from the batches that ran."""
+
+from __future__ import annotations
+
+_WEIGHT = 0.2
+
+
+class BatchCost:
+    """Time from closing a batch to its results, by batch size: an exponential average."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, float] = {}
+
+    def observe(self, count: int, took_ns: int) -> None:
+        """Learn from a batch of ``count`` frames that took ``took_ns``."""
+        before = self._known.get(count)
+        self._known[count] = took_ns if before is None else before + _WEIGHT * (took_ns - before)
+
+    def estimate(self, count: int) -> int:
+        """Expected nanoseconds for ``count`` frames; 0 while nothing is known.
+
+        A size that never ran is scaled from the nearest one that did.
+        """
+        if not self._known:
+            return 0
+        exact = self._known.get(count)
+        if exact is not None:
+            return int(exact)
+        nearest = min(self._known, key=lambda size: abs(size - count))
+        return int(self._known[nearest] * max(1.0, count / nearest))

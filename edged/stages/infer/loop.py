@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The infer loop: one thread that takes what waits, submits it, and hands over what is done.
+
+With work in flight and nothing to submit it waits on the oldest batch; idle, it waits on its wake-up descriptor. It
+never waits for publish: with the output ring full it stops taking frames, so live ones are overwritten by newer ones
+in their rings (and counted there) and lossless ones wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from edged.records import Ready
+from edged.shm.board import Row
+from edged.shm.wake import Wake
+from edged.stages.infer.cost import BatchCost
+from edged.stages.infer.pipeline import SlotPipeline, Source
+
+Picks = Sequence[tuple[int, Ready]]
+Decide = Callable[
+    [int, Mapping[int, Sequence[Ready]], Callable[[int], int], frozenset[int]],
+    tuple[Picks, Picks, int | None],
+]
+_COLLATE, _SUBMIT, _INFER, _DELIVER = range(4)
+_LONGEST_WAIT_S = 0.5
+
+
+class InferLoop:
+    """Ties the rings, the batching policy and the slot pipeline together.
+
+    Args:
+        pipeline: over the executor.
+        sources: by index.
+        decide: the batching policy, see `edged.stages.collate.policy.Collator.decide`.
+        wake: set by capture (a frame is ready), publish (an output slot is free) and the supervisor.
+        wake_publish: descriptor to set when results are ready.
+        row: this process's row of the board.
+    """
+
+    def __init__(
+        self,
+        pipeline: SlotPipeline,
+        sources: list[Source],
+        decide: Decide,
+        *,
+        wake: Wake,
+        wake_publish: Wake,
+        row: Row,
+    ) -> None:
+        self._pipeline = pipeline
+        self._sources = sources
+        self._decide = decide
+        self._wake = wake
+        self._wake_publish = wake_publish
+        self._row = row
+        self._cost = BatchCost()
+        self._writers = [Wake(source.wake_writer) for source in sources]
+        self._seen = [-1] * len(sources)
+        self._waiting: dict[int, list[Ready]] = {}
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Work until ``should_stop``, which is asked at least twice a second; then finish what is in flight."""
+        while not should_stop():
+            moved = self._deliver_done()
+            wake_ns = self._submit_next()
+            if wake_ns == 0 or moved:
+                continue
+            if self._pipeline.in_flight:
+                self._deliver(_LONGEST_WAIT_S if wake_ns is None else self._until(wake_ns))
+            else:
+                self._wake.wait(_LONGEST_WAIT_S if wake_ns is None else self._until(wake_ns))
+
+    def drain(self, deadline_s: float) -> bool:
+        """Deliver what is in flight within the time given; tells whether all of it was."""
+        end = time.monotonic() + deadline_s
+        while self._pipeline.in_flight:
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._deliver(left)
+        return True
+
+    @staticmethod
+    def _until(wake_ns: int) -> float:
+        return min(_LONGEST_WAIT_S, max(0.0, (wake_ns - time.monotonic_ns()) / 1e9))
+
+    def _deliver_done(self) -> bool:
+        moved = False
+        while self._deliver(0.0):
+            moved = True
+        return moved
+
+    def _deliver(self, timeout_s: float) -> bool:
+        if not self._pipeline.in_flight:
+            return False
+        wall, cpu = time.monotonic_ns(), time.process_time_ns()
+        delivered = self._pipeline.deliver(timeout_s)
+        if delivered is None:
+            return False
+        self._wake_publish.set()
+        for source in delivered.sources:
+            if not self._sources[source].table.live:
+                self._writers[source].set()
+        self._cost.observe(delivered.frames, delivered.took_ns)
+        self._row.beat()
+        self._row.add(_INFER, delivered.elapsed.infer_ns, delivered.elapsed.cpu_ns)
+        self._row.add(_DELIVER, time.monotonic_ns() - wall, time.process_time_ns() - cpu)
+        return True
+
+    def _submit_next(self) -> int | None:
+        """Submit a batch if one closes now.
+
+        Returns:
+            0 when something was submitted or dropped, else when to look again (nanoseconds), or None.
+        """
+        wall, cpu = time.monotonic_ns(), time.process_time_ns()
+        output = self._pipeline.output_slot()
+        if output is None:
+            return None
+        self._refresh()
+        if not self._waiting:
+            return None
+        ended = frozenset(index for index, source in enumerate(self._sources) if source.table.ended)
+        batch, stale, wake_ns = self._decide(time.monotonic_ns(), self._waiting, self._cost.estimate, ended)
+        picks = self._take(batch, stale)
+        closed = time.monotonic_ns()
+        before = time.process_time_ns()
+        self._row.add(_COLLATE, closed - wall, before - cpu)
+        if not picks:
+            return 0 if batch or stale else wake_ns
+        self._pipeline.submit(output, picks, closed)
+        self._row.add(_SUBMIT, time.monotonic_ns() - closed, time.process_time_ns() - before)
+        return 0
+
+    def _refresh(self) -> None:
+        """Look into the rings where something changed since the last look."""
+        self._wake.clear()
+        for index, source in enumerate(self._sources):
+            commits = source.table.commits
+            if commits != self._seen[index]:
+                self._seen[index] = commits
+                frames = source.table.ready()
+                if frames:
+                    self._waiting[index] = frames
+                else:
+                    self._waiting.pop(index, None)
+
+    def _take(self, batch: Picks, stale: Picks) -> list[tuple[int, Ready]]:
+        for source, frames in _by_source(stale).items():
+            self._sources[source].table.drop_stale(frames)
+            self._forget(source, frames)
+        picks: list[tuple[int, Ready]] = []
+        for source, frames in _by_source(batch).items():
+            picks += [(source, frame) for frame in self._sources[source].table.take(frames)]
+            self._forget(source, frames)
+        return picks
+
+    def _forget(self, source: int, frames: list[Ready]) -> None:
+        gone = {frame.frame_id for frame in frames}
+        left = [frame for frame in self._waiting[source] if frame.frame_id not in gone]
+        if left:
+            self._waiting[source] = left
+        else:
+            del self._waiting[source]
+
+
+def _by_source(picks: Picks) -> dict[int, list[Ready]]:
+    grouped: dict[int, list[Ready]] = {}
+    for source, frame in picks:
+        grouped.setdefault(source, []).append(frame)
+    return grouped
