@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Postprocess: what is left after the graph's output step."""
