@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How to subscribe to a daemon: typed messages, losses counted, every wait with a deadline.
+
+with Subscriber("ipc:///run/edged/predictions.sock", ["v1/predictions/", "v1/health/"]) as subscriber:
+    for received in subscriber:
+        print(received.topic, received.message)
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import zmq
+
+from edged.errors import SettingsError
+from edged.messages import BY_SCHEMA, EVENT, HEALTH, STATS, Health, Message, Prediction, predictions_topic
+from edged.stages.publish.address import DEFAULT_ENDPOINT
+from edged.stages.publish.sequences import GapTracker
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edged.stages.publish.security import ClientCurve
+
+_DRAIN_LIMIT: Final = 10_000
+_MAX_BYTES: Final = 64 * 1024 * 1024
+_TOPICS: Final = {"edged.health/1": HEALTH, "edged.stats/1": STATS, "edged.event/1": EVENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message as it arrived.
+
+    Attributes:
+        topic: for example ``v1/predictions/north/``.
+        message: what it says; its class tells the kind.
+        blobs: binary parts that the message refers to by index.
+        raw: the JSON as it was sent, UTF-8, with fields that this version may not know.
+        lost: how many messages of this topic were lost right before it.
+        tail_lost: for health messages: how many messages of other topics turned out to be lost, by topic.
+    """
+
+    topic: str
+    message: Message
+    blobs: tuple[bytes, ...]
+    raw: bytes
+    lost: int = 0
+    tail_lost: Mapping[str, int] = field(default_factory=dict)
+
+
+class Subscriber:
+    """A subscription to one daemon or several.
+
+    It connects in the background and reconnects by itself: a daemon that is not running yet is no error.
+    For one thread. Subscribe to ``v1/health/`` too, to learn about losses after the last message of a topic.
+
+    Args:
+        connect: endpoint or endpoints to connect to.
+        topics: prefixes of the topics wanted; ``""`` is everything. Topics end in ``/``.
+        timeout_s: how long iteration waits for a message before it ends, seconds.
+        hwm: messages kept when you read too slowly; beyond, the oldest stay and the newest are lost, and counted.
+        max_bytes: largest part of a message to accept, bytes.
+        curve: keys for a tcp endpoint with CURVE, see `edged.stages.publish.security.load_client_curve`.
+
+    Attributes:
+        malformed: messages that were not understood and skipped, those of unknown kinds included.
+        unknown: messages among them whose schema this version does not know: the daemon is newer.
+
+    Raises:
+        SettingsError: an endpoint that cannot be connected to.
+    """
+
+    def __init__(
+        self,
+        connect: str | Sequence[str] = DEFAULT_ENDPOINT,
+        topics: Sequence[str] = ("",),
+        *,
+        timeout_s: float = 10.0,
+        hwm: int = 1000,
+        max_bytes: int = _MAX_BYTES,
+        curve: ClientCurve | None = None,
+    ) -> None:
+        self.malformed = 0
+        self.unknown = 0
+        self._timeout_s = timeout_s
+        self._tracker = GapTracker()
+        self._head = msgspec.json.Decoder(_Head)
+        self._decoders = {schema: msgspec.json.Decoder(kind) for schema, kind in BY_SCHEMA.items()}
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
+        try:
+            self._set_options(hwm, max_bytes, curve)
+            for topic in (topics,) if isinstance(topics, str) else topics:
+                self._socket.subscribe(topic)
+            for endpoint in (connect,) if isinstance(connect, str) else connect:
+                self._connect(endpoint)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def lost(self) -> Mapping[str, int]:
+        """Messages lost so far, by topic."""
+        return self._tracker.lost
+
+    @property
+    def restarts(self) -> int:
+        """How often a daemon came back with a new boot id."""
+        return self._tracker.restarts
+
+    def receive(self, timeout_s: float) -> Received | None:
+        """The next message, or None when ``timeout_s`` seconds have passed without one."""
+        deadline = time.monotonic() + timeout_s
+        late_skips = _DRAIN_LIMIT
+        while late_skips > 0 and (frames := self._next_frames(deadline)) is not None:
+            received = self._accept(frames)
+            if received is not None:
+                return received
+            if time.monotonic() >= deadline:
+                late_skips -= 1
+        return None
+
+    def messages(self, timeout_s: float) -> Iterator[Received]:
+        """Message after message, until ``timeout_s`` seconds pass without one."""
+        while (received := self.receive(timeout_s)) is not None:
+            yield received
+
+    def latest(self, timeout_s: float) -> dict[str, Received]:
+        """Skip whatever is outdated: the newest message of each topic that has arrived.
+
+        Waits up to ``timeout_s`` seconds for a first one; empty when none came. What was skipped is not lost.
+        """
+        newest: dict[str, Received] = {}
+        received = self.receive(timeout_s)
+        for _ in range(_DRAIN_LIMIT):
+            if received is None:
+                break
+            newest[received.topic] = received
+            received = self.receive(0.0)
+        return newest
+
+    def close(self) -> None:
+        """Disconnect. Harmless twice."""
+        self._socket.close(linger=0)
+        self._context.term()
+
+    def __iter__(self) -> Iterator[Received]:
+        return self.messages(self._timeout_s)
+
+    def __enter__(self) -> Subscriber:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _set_options(self, hwm: int, max_bytes: int, curve: ClientCurve | None) -> None:
+        for option, value in (
+            (zmq.RCVHWM, hwm),
+            (zmq.LINGER, 0),
+            (zmq.MAXMSGSIZE, max_bytes),
+            (zmq.RECONNECT_IVL, 100),
+            (zmq.RECONNECT_IVL_MAX, 1000),
+            (zmq.HEARTBEAT_IVL, 2000),
+            (zmq.HEARTBEAT_TIMEOUT, 6000),
+        ):
+            self._socket.set(option, value)
+        if curve is not None:
+            self._socket.curve_serverkey = curve.server
+            self._socket.curve_publickey = curve.public
+            self._socket.curve_secretkey = curve.secret
+
+    def _connect(self, endpoint: str) -> None:
+        self._socket.ipv6 = "[" in endpoint
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise SettingsError(
+                f"cannot connect: {zmq.strerror(error.errno or 0)}",
+                where=endpoint,
+                remedy="give ipc:///path/to.sock or tcp://host:port",
+            ) from error
+
+    def _next_frames(self, deadline: float) -> list[bytes] | None:
+        while True:
+            try:
+                return self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                left_ms = math.ceil((deadline - time.monotonic()) * 1000)
+                if left_ms <= 0 or not self._socket.poll(left_ms):
+                    return None
+
+    def _accept(self, frames: list[bytes]) -> Received | None:
+        """Understand a message; None, and counted, when that is not possible."""
+        message = self._decode(frames)
+        if message is None:
+            self.malformed += 1
+            return None
+        topic = _topic_of(message)
+        if frames[0] != topic.encode() or not _has_blobs(message, len(frames) - 2):
+            self.malformed += 1
+            return None
+        lost = self._tracker.observe(message.device, message.boot, topic, message.seq)
+        missing = self._tracker.observe_last(message.device, message.last_seq) if isinstance(message, Health) else {}
+        return Received(topic, message, tuple(frames[2:]), frames[1], lost, missing)
+
+    def _decode(self, frames: list[bytes]) -> Message | None:
+        if len(frames) < 2:
+            return None
+        try:
+            decoder = self._decoders.get(self._head.decode(frames[1]).schema)
+            if decoder is None:
+                self.unknown += 1
+                return None
+            return decoder.decode(frames[1])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+
+class _Head(msgspec.Struct):
+    """What tells the kinds of message apart."""
+
+    schema: str
+
+
+def _topic_of(message: Message) -> str:
+    if isinstance(message, Prediction):
+        return predictions_topic(message.source)
+    return _TOPICS[message.schema]
+
+
+def _has_blobs(message: Message, count: int) -> bool:
+    """Whether every blob that a message refers to came with it."""
+    if not isinstance(message, Prediction):
+        return True
+    mask = [] if isinstance(message.mask, msgspec.UnsetType) else [message.mask.blob]
+    tensors = [] if isinstance(message.tensors, msgspec.UnsetType) else [tensor.blob for tensor in message.tensors]
+    return all(blob < count for blob in mask + tensors)
+
+
+def decode_mask(received: Received) -> NDArray[np.uint8]:
+    """The mask of a segmentation: class numbers, shape (height, width), on the grid of ``message.mask``. Needs OpenCV.
+
+    Raises:
+        ValueError: the message has no mask, or its blob is not the PNG it promises.
+    """
+    import cv2
+    import numpy as np
+
+    mask = received.message.mask if isinstance(received.message, Prediction) else msgspec.UNSET
+    if isinstance(mask, msgspec.UnsetType):
+        raise ValueError(f"the message on {received.topic} has no mask")
+    blob = np.frombuffer(received.blobs[mask.blob], np.uint8)
+    picture = cv2.imdecode(blob, cv2.IMREAD_UNCHANGED) if blob.size else None
+    if picture is None or picture.dtype != np.uint8 or picture.shape != mask.shape:
+        raise ValueError(f"the mask on {received.topic} is not a PNG of {mask.shape[0]} by {mask.shape[1]} bytes")
+    return np.asarray(picture, np.uint8)
+
+
+def decode_tensors(received: Received) -> dict[str, NDArray[np.generic]]:
+    """The raw output tensors by name, read-only views of the blobs. Needs numpy.
+
+    Raises:
+        ValueError: the message has no tensors, or a blob does not fit its shape and dtype.
+    """
+    import numpy as np
+
+    tensors = received.message.tensors if isinstance(received.message, Prediction) else msgspec.UNSET
+    if isinstance(tensors, msgspec.UnsetType):
+        raise ValueError(f"the message on {received.topic} has no tensors")
+    arrays = {}
+    for tensor in tensors:
+        try:
+            if not tensor.dtype.isalnum() or min(tensor.shape, default=0) < 0:
+                raise ValueError(f"{tensor.dtype!r} with shape {tensor.shape} is no array")
+            dtype = np.dtype(tensor.dtype).newbyteorder("<")
+            arrays[tensor.name] = np.frombuffer(received.blobs[tensor.blob], dtype).reshape(tensor.shape)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"tensor {tensor.name!r} on {received.topic}: {error}") from error
+    return arrays

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The publish loop: results from the output ring to subscribers, in order, each at most once."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
+
+from edged.messages import (
+    ClassScore,
+    Detection,
+    Dropped,
+    FrameSize,
+    Mask,
+    ModelRef,
+    Prediction,
+    Tensor,
+    Timing,
+    predictions_topic,
+)
+from edged.records import FrameRecord
+from edged.shm.board import Row
+from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, Counts, FrameTable
+from edged.shm.output_table import BatchTimes, OutputTable
+from edged.shm.pixels import OutputTensors
+from edged.shm.wake import Wake
+
+_TAKE, _POSTPROCESS, _SEND = range(3)
+Task = Literal["classification", "detection", "segmentation", "raw"]
+_RECENT_NS = 5_000_000_000
+_RECENT_FRAMES = 1024
+
+
+class Result(Protocol):
+    """What postprocess makes of one frame: exactly one of the four kinds, and the blobs they refer to."""
+
+    @property
+    def detections(self) -> list[Detection] | UnsetType: ...  # noqa: D102
+
+    @property
+    def classes(self) -> list[ClassScore] | UnsetType: ...  # noqa: D102
+
+    @property
+    def mask(self) -> Mask | UnsetType: ...  # noqa: D102
+
+    @property
+    def tensors(self) -> list[Tensor] | UnsetType: ...  # noqa: D102
+
+    @property
+    def blobs(self) -> Sequence[bytes]: ...  # noqa: D102
+
+
+Postprocess = Callable[[Mapping[str, NDArray[np.generic]], int, FrameRecord], Result]
+Send = Callable[[str, Prediction, Sequence[bytes]], None]
+
+
+@dataclass(slots=True)
+class Feed:
+    """One source, as publish sees it.
+
+    Attributes:
+        name: of the source.
+        table: its ring's counters.
+        max_age_ns: results older than this are dropped; None for lossless sources.
+    """
+
+    name: str
+    table: FrameTable
+    max_age_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What every prediction says of its origin."""
+
+    device: str
+    boot: str
+    model: ModelRef
+    task: Task
+
+
+class RecentAges:
+    """Ages of the last seconds' messages of one source, for health."""
+
+    def __init__(self) -> None:
+        self._ages: deque[tuple[int, int]] = deque(maxlen=_RECENT_FRAMES)
+
+    def add(self, now_ns: int, age_ns: int) -> None:
+        """Note a published message."""
+        self._ages.append((now_ns, age_ns))
+
+    def store(self, table: FrameTable, now_ns: int) -> None:
+        """Write rate and percentiles where the supervisor reads them; -1 where there is nothing to tell."""
+        while self._ages and now_ns - self._ages[0][0] > _RECENT_NS:
+            self._ages.popleft()
+        words = table.words
+        if not self._ages:
+            words[AGE_P50_US], words[AGE_P99_US], words[RATE_MILLIHZ] = -1, -1, 0
+            return
+        ages = sorted(age for _, age in self._ages)
+        words[AGE_P50_US] = ages[len(ages) // 2] // 1000
+        words[AGE_P99_US] = ages[min(len(ages) - 1, len(ages) * 99 // 100)] // 1000
+        span = self._ages[-1][0] - self._ages[0][0]
+        # Intervals over their span: unlike frames over a window it does not jump as frames enter and leave.
+        words[RATE_MILLIHZ] = int((len(ages) - 1) * 1e12 / span) if span > 0 else 0
+
+
+class PublishLoop:
+    """Empties the output ring.
+
+    Args:
+        outputs: the ring's slots.
+        feeds: the sources, by index.
+        postprocess: outputs of a batch, place in it, frame → result.
+        send: hands a message to the socket; never blocks.
+        identity: what messages say of their origin.
+        wake_infer: set when a slot of the ring became free.
+        row: this process's row of the board.
+    """
+
+    def __init__(
+        self,
+        outputs: OutputTable,
+        feeds: Sequence[Feed],
+        postprocess: Postprocess,
+        send: Send,
+        identity: Identity,
+        *,
+        wake_infer: Wake,
+        row: Row,
+    ) -> None:
+        self._outputs = outputs
+        self._tensors = OutputTensors(outputs)
+        self._feeds = feeds
+        self._postprocess = postprocess
+        self._send = send
+        self._identity = identity
+        self._wake_infer = wake_infer
+        self._row = row
+        self._recent = [RecentAges() for _ in feeds]
+        self._topics = [predictions_topic(feed.name) for feed in feeds]
+
+    def publish_next(self) -> bool:
+        """Publish the oldest batch that is ready; False when there is none."""
+        wall, cpu = time.monotonic_ns(), time.process_time_ns()
+        slot = self._outputs.oldest()
+        if slot is None:
+            return False
+        frames = self._outputs.frames(slot)
+        outputs = self._tensors.outputs(slot, len(frames))
+        times = self._outputs.times(slot)
+        self._row.add(_TAKE, time.monotonic_ns() - wall, time.process_time_ns() - cpu)
+        for place, frame in enumerate(frames):
+            # After a kill the batch is read again: what was settled before is not sent twice.
+            if frame.frame_id > self._feeds[frame.source].table.settled:
+                self._publish_frame(outputs, place, frame, times, len(frames))
+        self._outputs.release(slot)
+        self._wake_infer.set()
+        self._row.beat()
+        return True
+
+    def note_rates(self) -> None:
+        """Refresh the rates and ages that health shows; call about once a second."""
+        now = time.monotonic_ns()
+        for feed, recent in zip(self._feeds, self._recent, strict=True):
+            recent.store(feed.table, now)
+
+    def _publish_frame(
+        self,
+        outputs: Mapping[str, NDArray[np.generic]],
+        place: int,
+        frame: FrameRecord,
+        times: BatchTimes,
+        count: int,
+    ) -> None:
+        feed = self._feeds[frame.source]
+        start, cpu = time.monotonic_ns(), time.process_time_ns()
+        if feed.max_age_ns is not None and start - frame.captured_ns > feed.max_age_ns:
+            feed.table.settle(frame.frame_id, published=False)
+            return
+        result = self._postprocess(outputs, place, frame)
+        now, cpu_now = time.monotonic_ns(), time.process_time_ns()
+        self._row.add(_POSTPROCESS, now - start, cpu_now - cpu)
+        if feed.max_age_ns is not None and now - frame.captured_ns > feed.max_age_ns:
+            feed.table.settle(frame.frame_id, published=False)
+            return
+        seq = feed.table.settle(frame.frame_id, published=True)
+        message = self._message(feed, frame, times, count, result, seq, now, now - start)
+        self._send(self._topics[frame.source], message, result.blobs)
+        self._recent[frame.source].add(now, now - frame.captured_ns)
+        self._row.add(_SEND, time.monotonic_ns() - now, time.process_time_ns() - cpu_now)
+
+    def _message(
+        self,
+        feed: Feed,
+        frame: FrameRecord,
+        times: BatchTimes,
+        count: int,
+        result: Result,
+        seq: int,
+        now_ns: int,
+        postprocess_ns: int,
+    ) -> Prediction:
+        return Prediction(
+            device=self._identity.device,
+            boot=self._identity.boot,
+            seq=seq,
+            at=round(time.time(), 6),
+            source=feed.name,
+            frame_id=frame.frame_id,
+            captured_at=round(frame.captured_at_ns / 1e9, 6),
+            captured_monotonic_ns=frame.captured_ns,
+            age_ms=_ms(now_ns - frame.captured_ns),
+            timing_ms=Timing(
+                wait=_ms(times.closed_ns - frame.captured_ns),
+                copy=_ms(times.copy_ns),
+                infer=_ms(times.infer_ns),
+                postprocess=_ms(postprocess_ns),
+            ),
+            batch=count,
+            dropped=dropped(feed.table.counts()),
+            frame=FrameSize(width=frame.width, height=frame.height, file=frame.file or UNSET),
+            model=self._identity.model,
+            task=self._identity.task,
+            detections=result.detections,
+            classes=result.classes,
+            mask=result.mask,
+            tensors=result.tensors,
+        )
+
+
+def dropped(counts: Counts) -> Dropped:
+    """The losses among a source's counters."""
+    return Dropped(
+        overwritten=counts.overwritten,
+        stale=counts.stale,
+        decode_error=counts.decode_error,
+        failed=counts.failed,
+        shutdown=counts.shutdown,
+    )
+
+
+def _ms(nanoseconds: int) -> float:
+    return round(nanoseconds / 1e6, 3)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CURVE: encrypted tcp for subscribers whose public keys the daemon knows.
+
+A CURVE server alone lets in any client that has a key pair. So whenever CURVE is on, every client key is checked
+against the authorised ones (ZeroMQ's authentication protocol, RFC 27), and what cannot be checked is refused.
+Key files are in the format of ``zmq.auth``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import zmq
+from zmq.auth.certs import load_certificate
+from zmq.utils import z85
+
+from edged.errors import SettingsError
+
+_ZAP_ENDPOINT = "inproc://zeromq.zap.01"
+_ZAP_VERSION = b"1.0"
+_KEY_FILE = 'curve\n    public-key = "{public}"\n'
+_SECRET_LINE = '    secret-key = "{secret}"\n'
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCurve:
+    """What a publisher needs.
+
+    Attributes:
+        secret: the daemon's secret key, Z85.
+        authorized: public keys of the clients that may subscribe, Z85.
+    """
+
+    secret: bytes = field(repr=False)
+    authorized: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCurve:
+    """What a subscriber needs.
+
+    Attributes:
+        server: the daemon's public key, Z85.
+        public: the client's public key, Z85.
+        secret: the client's secret key, Z85.
+    """
+
+    server: bytes
+    public: bytes
+    secret: bytes = field(repr=False)
+
+
+def load_server_curve(secret_key_file: Path, authorized_keys_dir: Path) -> ServerCurve:
+    """Read the daemon's key and the authorised clients' (every ``*.key`` file of the folder).
+
+    Raises:
+        SettingsError: a file is missing, unreadable or no key, others may read the secret key, or nobody is authorised.
+    """
+    secret = _load_secret(secret_key_file, "publish.curve.secret_key_file")[1]
+    where = "publish.curve.authorized_keys_dir"
+    if not authorized_keys_dir.is_dir():
+        raise SettingsError(f"{authorized_keys_dir} is not a folder", where=where, remedy="create it")
+    keys = frozenset(_load_public(path, where) for path in sorted(authorized_keys_dir.glob("*.key")))
+    if not keys:
+        raise SettingsError(
+            f"{authorized_keys_dir} holds no *.key file, so nobody could subscribe",
+            where=where,
+            remedy="put each client's public key file there",
+        )
+    return ServerCurve(secret, keys)
+
+
+def load_client_curve(server_key_file: Path, secret_key_file: Path) -> ClientCurve:
+    """Read the daemon's public key and a client's own key pair.
+
+    Raises:
+        SettingsError: a file is missing, unreadable or no key, or others may read the secret key.
+    """
+    public, secret = _load_secret(secret_key_file, str(secret_key_file))
+    return ClientCurve(_load_public(server_key_file, str(server_key_file)), public, secret)
+
+
+def create_keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a key pair: ``name.key`` to hand out and ``name.key_secret``, which only its owner can read.
+
+    Raises:
+        SettingsError: a file of that name exists or cannot be written.
+    """
+    public, secret = (key.decode("ascii") for key in zmq.curve_keypair())
+    paths = folder / f"{name}.key", folder / f"{name}.key_secret"
+    text = _KEY_FILE.format(public=public)
+    for path, mode, content in (
+        (paths[1], 0o600, text + _SECRET_LINE.format(secret=secret)),
+        (paths[0], 0o644, text),
+    ):
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot be created: {error.strerror}", where=str(path), remedy="choose another name or folder"
+            ) from error
+        with open(fd, "w", encoding="ascii") as file:
+            file.write(content)
+    return paths
+
+
+def _load(path: Path, where: str) -> tuple[bytes, bytes | None]:
+    try:
+        public, secret = load_certificate(path)
+        for key in (public, secret):
+            if key is not None and len(z85.decode(key)) != 32:
+                raise ValueError("a key has 40 characters")
+    except (OSError, ValueError, LookupError) as error:
+        # The error's own text may quote the file, and with it a key.
+        raise SettingsError(
+            f"{path} cannot be read as a key file", where=where, remedy="make one with edged keys"
+        ) from error
+    return public, secret
+
+
+def _load_public(path: Path, where: str) -> bytes:
+    public, secret = _load(path, where)
+    if secret is not None:
+        raise SettingsError(
+            f"{path} holds a secret key", where=where, remedy="keep only the public key file here, and change the key"
+        )
+    return public
+
+
+def _load_secret(path: Path, where: str) -> tuple[bytes, bytes]:
+    if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise SettingsError(f"{path} can be read by others", where=where, remedy=f"chmod 600 {path}")
+    public, secret = _load(path, where)
+    if secret is None:
+        raise SettingsError(f"{path} holds no secret key", where=where, remedy="give the *.key_secret file")
+    return public, secret
+
+
+class Gatekeeper:
+    """Answers ZeroMQ's question whether a client key may connect; polled from the publisher's own loop.
+
+    Args:
+        context: of the socket to protect.
+        authorized: public keys that may connect, Z85.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], authorized: frozenset[bytes]) -> None:
+        self._authorized = authorized
+        self.socket = context.socket(zmq.REP)
+        self.socket.linger = 0
+        self.socket.bind(_ZAP_ENDPOINT)
+
+    def answer(self, limit: int) -> None:
+        """Answer what was asked, at most ``limit`` questions; never waits."""
+        for _ in range(limit):
+            try:
+                question = self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            self.socket.send_multipart(self._reply(question), zmq.DONTWAIT)
+
+    def _reply(self, question: list[bytes]) -> list[bytes]:
+        request = question[1] if len(question) > 1 else b""
+        # version, request id, domain, address, identity, mechanism, then the client's key: 32 bytes
+        allowed = (
+            len(question) == 7
+            and question[0] == _ZAP_VERSION
+            and question[5] == b"CURVE"
+            and len(question[6]) == 32
+            and z85.encode(question[6]) in self._authorized
+        )
+        status = [b"200", b"OK", b"subscriber"] if allowed else [b"400", b"unknown key", b""]
+        return [_ZAP_VERSION, request, *status, b""]
+
+    def close(self) -> None:
+        """Close the socket; from then on nobody new is let in."""
+        self.socket.close(linger=0)
