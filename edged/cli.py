@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: ``edged run | demo | check | tail``.
+
+Next to nothing is imported before `main` runs: a signal that arrives before its handler stands kills the process.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+    from edged.runtime.signals import StopSignal
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: the arguments; default ``sys.argv[1:]``.
+
+    Returns:
+        The exit code: 0, or that of the error, which is one line on stderr.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    stop = _stop_signal(arguments)
+    traceback_wanted = "--traceback" in arguments
+    try:
+        code = _dispatch([argument for argument in arguments if argument != "--traceback"], stop)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:  # the top of the process: users get one line, no traceback
+        if isinstance(error, BrokenPipeError) and stop is None:
+            return _reader_left()
+        if traceback_wanted:
+            raise
+        return _report(error)
+
+
+def _stop_signal(arguments: list[str]) -> StopSignal | None:
+    """Handlers for the commands that go on until they are stopped."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if command not in ("run", "demo"):
+        return None
+    from edged.runtime.signals import install
+
+    return install()
+
+
+def _dispatch(arguments: list[str], stop: StopSignal | None) -> int:
+    from edged.cli_arguments import parse
+
+    given = parse(arguments)
+    if given.text is not None:
+        print(given.text)
+        return 0
+    if stop is not None:
+        return _serve(given, stop)
+    return _check(given) if given.command == "check" else _tail(given)
+
+
+def _serve(given: Namespace, stop: StopSignal) -> int:
+    """``edged run`` and ``edged demo``."""
+    if given.command == "demo":
+        from edged.runtime.demo import run_demo
+
+        return run_demo(given.seconds, stop)
+    from edged.runtime.daemon import run_daemon
+
+    return run_daemon(given.config, given.overrides, given.exit_when_done, stop)
+
+
+def _check(given: Namespace) -> int:
+    import os
+
+    from edged.check import run_check
+
+    return run_check(given.config, given.overrides, os.environ, as_json=given.json, show=_show)
+
+
+def _tail(given: Namespace) -> int:
+    import signal
+
+    from edged.stages.publish.tail import run_tail
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: as asked, with 0
+    return run_tail(given.connect, given.topics or [""], given.json, given.count, given.seconds, sys.stdout)
+
+
+def _show(text: str) -> None:
+    print(text, flush=True)
+
+
+def _reader_left() -> int:
+    """Whoever read our output has gone, as in ``edged tail | head``: no error."""
+    import os
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered must not fail at exit
+    os.close(nowhere)
+    return 0
+
+
+def _report(error: Exception) -> int:
+    from edged.errors import EdgedError, InternalError
+    from edged.stages.capture.redact import redact
+
+    if not isinstance(error, EdgedError):
+        what = f"internal error: {type(error).__name__}: {redact(str(error))}"
+        error = InternalError(what, remedy="please report it with what --traceback adds")
+    print(f"edged: {error}", file=sys.stderr)
+    return error.exit_code
