@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The prepared graph: any ONNX model wrapped in edged's input and output step."""
