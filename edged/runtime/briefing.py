@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the supervisor derives from the settings and the prepared model: the rings' sizes and each child's plan."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edged.errors import EdgedError, SourceError
+from edged.messages import EngineHealth, ModelRef
+from edged.model import DynamicSize
+from edged.records import TensorSpec
+from edged.runtime.layout import layout_of
+from edged.runtime.members import Member
+from edged.runtime.plans import (
+    CapturePlan,
+    InferPlan,
+    OutputPlan,
+    PreparePlan,
+    PublishPlan,
+    SourcePlan,
+)
+from edged.runtime.rings import Rings
+from edged.runtime.setup import Setup, SourceSetup
+from edged.shm.board import FIRST_CAPTURE_ROW
+
+_SEND_S = 5.0
+_DEFAULT_DELAY_MS = 4.0
+_DEFAULT_BATCH = 1
+
+
+class Prepared(NamedTuple):
+    """What the prepare child found out, together with what follows from it.
+
+    Attributes:
+        graph: path of the prepared graph.
+        model: identity of the engine.
+        labels: class names.
+        input_size: height, width of the largest input.
+        outputs: layout of the output ring.
+        max_delay_ns: longest a frame waits for company.
+    """
+
+    graph: str
+    model: ModelRef
+    labels: list[str]
+    input_size: tuple[int, int]
+    outputs: OutputPlan
+    max_delay_ns: int
+
+
+def prepare_plan(setup: Setup) -> dict[str, Any]:
+    """Plan of the prepare child."""
+    engine = setup.settings.engine
+    return _plain(
+        PreparePlan(
+            spec=str(setup.settings.model.spec),
+            cache=str(setup.cache),
+            threads=engine.threads,
+            measure=engine.max_batch is None,
+        )
+    )
+
+
+def prepared(setup: Setup, body: dict[str, Any]) -> Prepared:
+    """Read the prepare child's report."""
+    engine = setup.settings.engine
+    model = body["model"]
+    max_batch = engine.max_batch or body["batch"] or _DEFAULT_BATCH
+    if model["fixed_batch"]:
+        max_batch = min(max_batch, model["fixed_batch"])
+    delay_ms = engine.max_delay_ms
+    if delay_ms is None:
+        delay_ms = 0.0 if max_batch == 1 else _DEFAULT_DELAY_MS
+    tensors = msgspec.convert(model["outputs"], tuple[TensorSpec, ...])
+    height, width = model["input_size"]
+    return Prepared(
+        graph=model["path"],
+        model=ModelRef(id=setup.spec.id, engine=model["digest"][:16], backend="onnxruntime", precision="fp32"),
+        labels=model["labels"],
+        input_size=(height, width),
+        outputs=OutputPlan(slots=engine.slots + 2, max_batch=max_batch, tensors=tensors),
+        max_delay_ns=int(delay_ms * 1e6),
+    )
+
+
+def summary(found: Prepared) -> tuple[str, str, int]:
+    """Model, backend and largest batch, for the log."""
+    return found.model.id, found.model.backend, found.outputs.max_batch
+
+
+def engine_health(found: Prepared, io: str) -> EngineHealth:
+    """The engine as health shows it."""
+    return EngineHealth(**msgspec.to_builtins(found.model), io=io)
+
+
+def source_error(name: str, reason: str) -> EdgedError:
+    """What a source that can never work makes of the exit code."""
+    return SourceError(reason, where=f"source {name}", remedy="mend or remove the source")
+
+
+def make_rings(setup: Setup, found: Prepared) -> Rings:
+    """Everything the processes share."""
+    height, width = found.input_size
+    return Rings(
+        [source.live for source in setup.sources],
+        slots=setup.settings.engine.slots,
+        frame_bytes=height * width * 3,
+        outputs=layout_of(found.outputs),
+    )
+
+
+def brief(member: Member, setup: Setup, found: Prepared, rings: Rings, boot: str) -> None:
+    """Send a child its plan and descriptors."""
+    if member.source >= 0:
+        _brief_capture(member, setup, rings)
+        return
+    shared = (rings.outputs.region.fd, rings.wake_infer.fd, rings.wake_publish.fd, rings.board.region.fd)
+    plan = _infer_plan(setup, found) if member.role == "infer" else _publish_plan(setup, found, boot)
+    member.tell("configure", plan, shared, wait_s=_SEND_S)
+    for index, source in enumerate(setup.sources):
+        frames = rings.frames[index].region.fd
+        fds = (frames, rings.spaces[index].fd) if member.role == "infer" else (frames,)
+        member.tell("source", _source_plan(source), fds, wait_s=_SEND_S)
+
+
+def _brief_capture(member: Member, setup: Setup, rings: Rings) -> None:
+    source = setup.sources[member.source]
+    table = rings.frames[member.source]
+    resumable = not source.live and not source.settings.loop
+    plan = CapturePlan(
+        uri=source.settings.uri.get_secret_value(),
+        fps=source.settings.fps,
+        repeat=source.settings.loop,
+        decode=source.settings.decode,
+        fit=_fit(setup),
+        # A lossless source goes on where the process that died left off: nothing twice, nothing lost.
+        skip=table.counts().captured if resumable else 0,
+        row=FIRST_CAPTURE_ROW + member.source,
+    )
+    fds = (table.region.fd, rings.wake_infer.fd, rings.spaces[member.source].fd, rings.board.region.fd)
+    member.tell("configure", _plain(plan), fds, wait_s=_SEND_S)
+
+
+def _fit(setup: Setup) -> dict[str, object]:
+    spec = setup.spec.input
+    size: dict[str, object] = {"size": list(spec.max_size)}
+    if isinstance(spec.size, DynamicSize):
+        size = {"size": None, "dynamic": spec.size.model_dump(mode="json")}
+    return {**size, "resize": spec.resize, "align": spec.align, "pad": spec.pad, "interpolation": spec.interpolation}
+
+
+def _source_plan(source: SourceSetup) -> dict[str, Any]:
+    return _plain(
+        SourcePlan(name=source.settings.name, max_age_ns=source.max_age_ns, priority=source.settings.priority)
+    )
+
+
+def _infer_plan(setup: Setup, found: Prepared) -> dict[str, Any]:
+    engine = setup.settings.engine
+    size = setup.spec.input.size
+    warm_up = size.opt if isinstance(size, DynamicSize) else size
+    return _plain(
+        InferPlan(
+            graph=found.graph,
+            outputs=found.outputs,
+            slots=engine.slots,
+            threads=engine.threads,
+            max_delay_ns=found.max_delay_ns,
+            warm_up=list(warm_up),
+            sources=len(setup.sources),
+        )
+    )
+
+
+def _publish_plan(setup: Setup, found: Prepared, boot: str) -> dict[str, Any]:
+    publish, spec = setup.settings.publish, setup.spec
+    curve = publish.curve
+    return _plain(
+        PublishPlan(
+            bind=list(publish.bind),
+            device=setup.settings.daemon.name,
+            boot=boot,
+            model=found.model,
+            task=spec.task,
+            outputs=found.outputs,
+            postprocess={
+                "task": spec.task,
+                "labels": found.labels,
+                "score_threshold": spec.output.score_threshold,
+                "iou_threshold": spec.output.iou_threshold,
+                "max_detections": spec.output.max_detections,
+                "resize": spec.input.resize,
+                "align": spec.input.align,
+                "nms": spec.decoder != "end2end",
+            },
+            curve=None if curve is None else curve.model_dump(mode="json"),
+            sources=len(setup.sources),
+        )
+    )
+
+
+def _plain(plan: msgspec.Struct) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(plan)
+    return plain

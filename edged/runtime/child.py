@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point of every child process: ``python -m edged.runtime.child ROLE NAME FD PARENT``.
+
+Nothing heavy is imported before the process is tied to its parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import sys
+import traceback
+from importlib import import_module
+
+from edged.errors import EdgedError, InternalError
+from edged.runtime.channel import Channel
+from edged.runtime.control import Control, StoppedError
+from edged.stages.capture.redact import redact
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
+_TRACEBACK_CHARS = 20_000
+_ROLES = {
+    "prepare": "edged.runtime.prepare_main",
+    "capture": "edged.runtime.capture_main",
+    "infer": "edged.runtime.infer_main",
+    "publish": "edged.runtime.publish_main",
+}
+
+
+def tie_to_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies; exit if it is dead already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:
+        sys.exit(0)
+
+
+def serve(role: str, name: str, sock: socket.socket) -> None:
+    """Do a child's work over its control channel; returns when told to stop.
+
+    Errors that a user can do something about are reported over the channel; the exit status then means little.
+    """
+    control = Control(Channel(sock))
+    try:
+        import_module(_ROLES[role]).serve(name, control)
+    except StoppedError:
+        return
+    except EdgedError as error:
+        control.report(error)
+    except Exception as error:  # noqa: BLE001 - the top of the process: the supervisor says it in one line
+        control.tell("traceback", redact(traceback.format_exc())[-_TRACEBACK_CHARS:])
+        control.report(InternalError(f"{type(error).__name__}: {redact(str(error))}", where=f"{role} {name}"))
+    finally:
+        sock.close()
+
+
+def main(argv: list[str]) -> int:
+    """Run one child process."""
+    role, name, fd, parent = argv
+    # Ctrl-C reaches the whole foreground group; the supervisor alone decides who stops when.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tie_to_parent(int(parent))
+    ctypes.CDLL(None).prctl(_PR_SET_NAME, f"edged:{role}".encode()[:15], 0, 0, 0)
+    serve(role, name, socket.socket(fileno=int(fd)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``edged run``: from the command line to a running family of processes, and back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from edged import __version__
+from edged.runtime.signals import StopSignal
+
+_LOG = logging.getLogger("edged")
+
+
+def run_daemon(config: Path, overrides: Sequence[str], exit_when_done: bool, stop: StopSignal) -> int:
+    """Run the daemon until it is stopped or done.
+
+    Args:
+        config: the settings file.
+        overrides: flags of the form ``--section.key value``.
+        exit_when_done: end once every source has ended and everything is published.
+        stop: the request to stop; its handlers stand already.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        EdgedError: what went wrong, with its exit code.
+    """
+    from edged.config import load
+
+    loaded = load(config, overrides, os.environ)
+    set_up_logging(loaded.settings.daemon.log_level)
+    if stop.requested:
+        return 0
+    from edged.config import Settings
+
+    settings: Settings = loaded.settings
+    return run_settings(settings, exit_when_done=exit_when_done, stop=stop)
+
+
+def run_settings(settings: object, *, exit_when_done: bool, stop: StopSignal) -> int:
+    """Run the daemon with settings that are loaded already."""
+    from edged.config import Settings
+    from edged.runtime.launch import Launcher, ProcessLauncher, ThreadLauncher
+    from edged.runtime.setup import hold_endpoints, resolve
+    from edged.runtime.supervisor import Supervisor
+
+    assert isinstance(settings, Settings)
+    _LOG.info("edged %s starts", __version__)
+    setup = resolve(settings)
+    _raise_descriptor_limit()
+    launcher: Launcher = ProcessLauncher()
+    if settings.daemon.isolation == "thread":
+        from edged.runtime.child import serve
+
+        launcher = ThreadLauncher(serve)
+    try:
+        hold_endpoints(setup)
+        supervisor = Supervisor(setup, launcher, stop, exit_when_done=exit_when_done)
+        supervisor.run()
+    finally:
+        setup.release()
+    errors = [status.error for status in supervisor.statuses if status.error is not None]
+    if errors and exit_when_done and not stop.requested:
+        raise errors[0]
+    return 0
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error, one line an entry."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    root = logging.getLogger("edged")
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    root.propagate = False
+
+
+def _raise_descriptor_limit() -> None:
+    """Every source costs a few descriptors in infer; the soft limit of 1,024 is for programs that use select."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, 65536) if hard != resource.RLIM_INFINITY else 65536
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

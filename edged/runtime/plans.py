@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the supervisor tells its children: plain structures that travel over the control channel as JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edged.messages import ModelRef
+from edged.records import TensorSpec
+
+
+class PreparePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """For the prepare child.
+
+    Attributes:
+        spec: path of the model spec.
+        cache: folder of prepared graphs.
+        threads: ONNX Runtime's threads, 0 for all cores.
+        measure: whether to measure the best batch size.
+    """
+
+    spec: str
+    cache: str
+    threads: int
+    measure: bool
+
+
+class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """For a capture process; descriptors: frame ring, wake infer, space, board.
+
+    Attributes:
+        uri: with its credentials: never log it.
+        fps: upper bound of the rate, or None.
+        repeat: start again at the end.
+        decode: ``auto``, ``software`` or ``hardware``.
+        fit: how pictures are fitted, see `edged.stages.capture.fit.FitPlan`.
+        skip: pictures to pass over first: those that were taken before the process was replaced.
+        row: row of the board.
+    """
+
+    uri: str
+    fps: float | None
+    repeat: bool
+    decode: str
+    fit: dict[str, object]
+    skip: int
+    row: int
+
+
+class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One source for infer (descriptors: frame ring, space) or publish (descriptor: frame ring)."""
+
+    name: str
+    max_age_ns: int | None
+    priority: int
+
+
+class OutputPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """Layout of the output ring."""
+
+    slots: int
+    max_batch: int
+    tensors: tuple[TensorSpec, ...]
+
+
+class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """For the infer process; descriptors: output ring, wake infer, wake publish, board; then one message a source.
+
+    Attributes:
+        graph: path of the prepared graph.
+        outputs: layout of the output ring.
+        slots: pipeline slots.
+        threads: ONNX Runtime's threads, 0 for all cores.
+        max_delay_ns: longest a frame waits for company.
+        warm_up: height, width of the warm-up inference.
+        sources: how many source messages follow.
+    """
+
+    graph: str
+    outputs: OutputPlan
+    slots: int
+    threads: int
+    max_delay_ns: int
+    warm_up: list[int]
+    sources: int
+
+
+class PublishPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """For the publish process; descriptors: output ring, wake infer, wake publish, board; then one message a source."""
+
+    bind: list[str]
+    device: str
+    boot: str
+    model: ModelRef
+    task: str
+    outputs: OutputPlan
+    postprocess: dict[str, object]
+    curve: dict[str, str] | None
+    sources: int

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The prepare child: validates the model and writes the prepared graph, so that the supervisor never loads ONNX."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from edged.files import write_atomically
+from edged.graph.prepare import PreparedModel, prepare
+from edged.model_file import load_spec
+from edged.runtime.control import Control
+from edged.runtime.plans import PreparePlan
+
+DEFAULT_LIMIT = 8
+
+
+class BatchMeasurement(msgspec.Struct, frozen=True, kw_only=True):
+    """The best batch size measured for a prepared graph, and under which circumstances it holds."""
+
+    best: int
+    runtime: str
+    cores: int
+    threads: int
+
+
+def serve(_name: str, control: Control) -> None:
+    """Prepare one model and report it."""
+    control.tell("hello")
+    plan = msgspec.convert(control.expect("configure").body, PreparePlan)
+    prepared = prepare(load_spec(Path(plan.spec)), Path(plan.cache))
+    batch = _best_batch(prepared, plan) if plan.measure else 0
+    control.tell("prepared", {"model": msgspec.to_builtins(prepared), "batch": batch})
+
+
+def _best_batch(prepared: PreparedModel, plan: PreparePlan) -> int:
+    """Best batch size on ONNX Runtime, remembered beside the graph as long as nothing that matters changed."""
+    import onnxruntime
+
+    from edged.stages.infer.batch_size import best_batch
+    from edged.stages.infer.ort import OnnxRuntimeExecutor
+
+    memory = Path(prepared.path).with_name("batch.json")
+    cores = len(os.sched_getaffinity(0))
+    known = _remembered(memory)
+    if known and (known.runtime, known.cores, known.threads) == (onnxruntime.__version__, cores, plan.threads):
+        return known.best
+    limit = prepared.fixed_batch or DEFAULT_LIMIT
+    graph = Path(prepared.path)
+    executor = OnnxRuntimeExecutor(graph, prepared.outputs, slots=1, max_batch=limit, threads=plan.threads)
+    height, width = prepared.input_size
+    best = best_batch(lambda count: executor.run_blank(count, height, width), limit)
+    executor.close()
+    found = BatchMeasurement(best=best, runtime=onnxruntime.__version__, cores=cores, threads=plan.threads)
+    write_atomically(memory, msgspec.json.encode(found))
+    return best
+
+
+def _remembered(path: Path) -> BatchMeasurement | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=BatchMeasurement)
+    except (FileNotFoundError, msgspec.DecodeError):
+        # Nothing known, or written by something else: it is measured again.
+        return None

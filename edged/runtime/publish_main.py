@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The publish process: postprocess and the one socket."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import msgspec
+
+from edged.messages import EVENT, HEALTH, STATS, Event, Health, Prediction, Stats
+from edged.runtime.channel import Note
+from edged.runtime.control import Control
+from edged.runtime.layout import layout_of
+from edged.runtime.plans import PublishPlan, SourcePlan
+from edged.runtime.sequences import SharedSequences
+from edged.shm.board import PUBLISH_ROW, Board
+from edged.shm.frame_table import FrameTable
+from edged.shm.output_table import OutputTable
+from edged.shm.region import Region
+from edged.shm.wake import Wake
+from edged.stages.postprocess.plan import PostprocessPlan
+from edged.stages.postprocess.predictions import Postprocessor
+from edged.stages.publish.loop import Feed, Identity, PublishLoop, Task
+from edged.stages.publish.publisher import Publisher
+from edged.stages.publish.security import ServerCurve, load_server_curve
+from edged.stages.publish.service import PublishService
+
+_HIGH_WATER_MARK = 256
+
+
+class Announcer:
+    """Turns the supervisor's notes (health, stats, events) into messages, with what only publish knows."""
+
+    def __init__(self, publisher: Publisher, sequences: SharedSequences) -> None:
+        self._publisher = publisher
+        self._sequences = sequences
+        self.linger_ms = 200
+
+    def take(self, note: Note) -> None:
+        """Publish one note."""
+        if note.kind == "health":
+            self._publisher.poll_subscriptions()
+            envelope = self._publisher.envelope(HEALTH)
+            # After the envelope, so that this very message is in it.
+            extra = {"last_seq": self._sequences.last(), "subscribers": self._publisher.subscribers}
+            self._publisher.publish(HEALTH, msgspec.convert({**envelope, **note.body, **extra}, Health))
+        elif note.kind == "stats":
+            self._publisher.publish(STATS, msgspec.convert({**self._publisher.envelope(STATS), **note.body}, Stats))
+        elif note.kind == "event":
+            self._publisher.publish(EVENT, msgspec.convert({**self._publisher.envelope(EVENT), **note.body}, Event))
+        elif note.kind == "linger":
+            self.linger_ms = int(note.body)
+
+
+def serve(_name: str, control: Control) -> None:
+    """Publish until told to stop."""
+    cv2.setNumThreads(1)
+    control.tell("hello")
+    note = control.expect("configure")
+    plan = msgspec.convert(note.body, PublishPlan)
+    outputs_fd, wake_infer_fd, wake_fd, board_fd = note.fds
+    feeds = _feeds(control, plan.sources)
+    row = Board(Region(board_fd)).row(PUBLISH_ROW)
+    sequences = SharedSequences(row, [(feed.name, feed.table) for feed in feeds])
+    publisher = Publisher(
+        plan.bind, device=plan.device, boot=plan.boot, hwm=_HIGH_WATER_MARK, curve=_curve(plan), sequences=sequences
+    )
+    announcer = Announcer(publisher, sequences)
+    try:
+        control.tell("bound")
+        control.on_note = announcer.take
+        _service(control, plan, feeds, publisher, (outputs_fd, wake_infer_fd, wake_fd), row).run()
+    finally:
+        publisher.close(announcer.linger_ms)
+
+
+def _service(
+    control: Control,
+    plan: PublishPlan,
+    feeds: list[Feed],
+    publisher: Publisher,
+    fds: tuple[int, int, int],
+    row: Any,
+) -> PublishService:
+    outputs_fd, wake_infer_fd, wake_fd = fds
+
+    def send(topic: str, message: Prediction, blobs: Sequence[bytes]) -> None:
+        publisher.publish(topic, message, blobs)
+
+    loop = PublishLoop(
+        OutputTable(Region(outputs_fd), layout_of(plan.outputs)),
+        feeds,
+        Postprocessor(msgspec.convert(plan.postprocess, PostprocessPlan)).run,
+        send,
+        Identity(plan.device, plan.boot, plan.model, cast(Task, plan.task)),
+        wake_infer=Wake(wake_infer_fd),
+        row=row,
+    )
+    return PublishService(
+        publisher,
+        loop,
+        wake=Wake(wake_fd),
+        control=control.fileno(),
+        should_stop=control.should_stop,
+        on_subscriptions=lambda count: control.tell("subscriptions", count),
+    )
+
+
+def _feeds(control: Control, count: int) -> list[Feed]:
+    feeds = []
+    for _ in range(count):
+        note = control.expect("source")
+        plan = msgspec.convert(note.body, SourcePlan)
+        feeds.append(Feed(plan.name, FrameTable(Region(note.fds[0])), plan.max_age_ns))
+    return feeds
+
+
+def _curve(plan: PublishPlan) -> ServerCurve | None:
+    if plan.curve is None:
+        return None
+    return load_server_curve(Path(plan.curve["secret_key_file"]), Path(plan.curve["authorized_keys_dir"]))

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to everything that is known before the first process starts. Every user mistake that can be seen is
+seen here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edged.config import Settings, SourceSettings
+from edged.errors import ConfigError, DeviceUnavailableError, EdgedError, SettingsError, SourceError, StateDirError
+from edged.model import ModelSpec
+from edged.model_file import load_spec
+from edged.stages.capture.uri import SourceUri, check_exists, parse
+from edged.stages.publish.endpoint import EndpointLock, hold, parse_binds
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSetup:
+    """One source, resolved.
+
+    Attributes:
+        settings: as configured.
+        uri: taken apart.
+        live: latest wins, or lossless.
+        error: what is wrong with it already, if anything.
+    """
+
+    settings: SourceSettings
+    uri: SourceUri
+    live: bool
+    error: EdgedError | None
+
+    @property
+    def max_age_ns(self) -> int | None:
+        """Age limit at publish; None for lossless sources."""
+        return int(self.settings.max_age_ms * 1e6) if self.live else None
+
+
+@dataclass(slots=True)
+class Setup:
+    """What the supervisor starts from."""
+
+    settings: Settings
+    spec: ModelSpec
+    sources: list[SourceSetup]
+    cache: Path
+    locks: list[EndpointLock] = field(default_factory=list)
+
+    def release(self) -> None:
+        """Give the endpoints back."""
+        for lock in self.locks:
+            lock.release()
+        self.locks.clear()
+
+
+def resolve(settings: Settings) -> Setup:
+    """Check what can be checked without starting anything.
+
+    Raises:
+        ConfigError: something the user has to mend.
+        DeviceUnavailableError: a backend that is not available.
+    """
+    _check_engine(settings)
+    spec = load_spec(settings.model.spec)
+    sources = [_resolve_source(source) for source in settings.sources]
+    errors = [source.error for source in sources if source.error is not None]
+    if errors and len(errors) == len(sources):
+        raise errors[0]
+    curve = settings.publish.curve
+    parse_binds(settings.publish.bind, insecure=settings.publish.insecure, curve=curve is not None)
+    return Setup(settings, spec, sources, ready_state_dir(settings.daemon.state_dir))
+
+
+def hold_endpoints(setup: Setup) -> None:
+    """Take the endpoints for this instance, for as long as it lives.
+
+    Raises:
+        EndpointInUseError: another instance has one of them.
+    """
+    publish = setup.settings.publish
+    for endpoint in parse_binds(publish.bind, insecure=publish.insecure, curve=publish.curve is not None):
+        setup.locks.append(hold(endpoint))
+
+
+def ready_state_dir(path: Path) -> Path:
+    """Make sure that the state directory can be written; returns the folder of prepared graphs in it.
+
+    Raises:
+        StateDirError: it cannot.
+    """
+    cache = path / "prepared"
+    remedy = "choose another daemon.state_dir, or let this user write there"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateDirError(f"cannot be created: {error.strerror}", where=str(path), remedy=remedy) from error
+    if not os.access(cache, os.W_OK | os.X_OK):
+        raise StateDirError("cannot be written", where=str(path), remedy=remedy)
+    return cache
+
+
+def _resolve_source(settings: SourceSettings) -> SourceSetup:
+    try:
+        uri = parse(settings.uri.get_secret_value())
+    except SettingsError as found:
+        raise SettingsError(found.what, where=f"source {settings.name}: {found.where}", remedy=found.remedy) from found
+    live = uri.live_by_default if settings.mode is None else settings.mode == "live"
+    error: EdgedError | None = None
+    try:
+        check_exists(uri)
+    except SourceError as found:
+        error = SourceError(found.what, where=f"source {settings.name}: {found.where}", remedy=found.remedy)
+    return SourceSetup(settings, uri, live, error)
+
+
+def _check_engine(settings: Settings) -> None:
+    engine = settings.engine
+    if engine.backend == "tensorrt":
+        raise DeviceUnavailableError(
+            "the tensorrt backend is not part of this version",
+            where="engine.backend",
+            remedy='use "auto" or "onnxruntime"',
+        )
+    if engine.precision not in ("auto", "fp32"):
+        raise ConfigError(
+            f"there is no {engine.precision} engine for onnxruntime here",
+            where="engine.precision",
+            remedy='use "auto" or "fp32"',
+        )
+    if engine.build != "never":
+        raise ConfigError(
+            f'"{engine.build}" needs the engine builder, which is not part of this version',
+            where="engine.build",
+            remedy='use "never"',
+        )

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The supervisor: starts the family of processes, watches them, replaces what dies, and ends them all.
+
+Order at the start: settings → model → bind → ready → wait for subscribers → sources. The order at the end is that of
+the frames: capture, infer, publish.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import time
+import uuid
+from collections.abc import Callable
+
+import msgspec
+
+from edged.errors import EdgedError, InternalError
+from edged.messages import DaemonState, EngineHealth, SourceState
+from edged.runtime import briefing, status
+from edged.runtime.briefing import Prepared
+from edged.runtime.channel import ChannelClosedError, Note
+from edged.runtime.launch import Launcher
+from edged.runtime.members import Member, SourceStatus, describe_exit, error_from
+from edged.runtime.rings import Rings
+from edged.runtime.setup import Setup
+from edged.runtime.signals import StopSignal
+
+_LOG = logging.getLogger("edged")
+_PREPARE_S = 900.0
+_START_S = 300.0
+_HEALTH_EVERY_S = 1.0
+_REAP_S = 2.0
+_TOO_MANY_DEATHS = 5
+_DRAIN_STEP_S = 0.02
+
+
+class StopRequestedError(Exception):
+    """A stop was asked for while something was being waited for."""
+
+
+class Supervisor:
+    """One run of the daemon.
+
+    Args:
+        setup: what is known from the settings.
+        launcher: starts children.
+        stop: the request to stop.
+        exit_when_done: end once every source has ended and everything is published.
+    """
+
+    def __init__(self, setup: Setup, launcher: Launcher, stop: StopSignal, *, exit_when_done: bool) -> None:
+        self._setup = setup
+        self._launcher = launcher
+        self._stop = stop
+        self._exit_when_done = exit_when_done
+        self._started_s = time.monotonic()
+        self._boot = str(uuid.uuid4())
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(stop, selectors.EVENT_READ)
+        self._names = [source.settings.name for source in setup.sources]
+        self.statuses = [SourceStatus() for _ in setup.sources]
+        self._prepare = Member("prepare", "model")
+        self._infer = Member("infer", "model")
+        self._publish = Member("publish", "socket")
+        self._captures = [Member("capture", name, index) for index, name in enumerate(self._names)]
+        self._state: DaemonState = "starting"
+        self._prepared: Prepared | None = None
+        self._rings: Rings | None = None
+        self._engine: EngineHealth | None = None
+        self._subscriptions = 0
+        self._capturing = False
+        self._next_health_s = 0.0
+
+    # the whole run ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until stopped, or until done.
+
+        Raises:
+            EdgedError: the daemon cannot start, or cannot go on.
+        """
+        linger_ms = 200
+        try:
+            self._start()
+            self._wait(lambda: self._exit_when_done and self._all_done(), None)
+            linger_ms = 1000
+            _LOG.info("all sources have ended and everything is published")
+        except StopRequestedError:
+            _LOG.info("stopping")
+        finally:
+            self._shut_down(linger_ms)
+
+    def _start(self) -> None:
+        for member in (self._prepare, self._infer, self._publish):
+            self._launch(member)
+        self._prepare.tell("configure", briefing.prepare_plan(self._setup), wait_s=1.0)
+        for capture, source, state in zip(self._captures, self._setup.sources, self.statuses, strict=True):
+            if source.error is None:
+                self._launch(capture)
+            else:
+                self._source_failed(capture.source, str(source.error), source.error)
+                state.error = source.error
+        self._wait(lambda: self._prepared is not None, _PREPARE_S, "the model was not prepared")
+        assert self._prepared is not None
+        self._rings = briefing.make_rings(self._setup, self._prepared)
+        for member in (self._infer, self._publish):
+            self._brief(member)
+        self._wait(lambda: self._infer.ready and self._publish.ready, _START_S, "the model was not loaded")
+        self._state = "ready"
+        took = time.monotonic() - self._started_s
+        _LOG.info("ready after %.2f s: %s on %s, batches of up to %d", took, *briefing.summary(self._prepared))
+        wanted = self._setup.settings.publish.wait_for_subscribers
+        if wanted:
+            _LOG.info("waiting for %d subscription(s) to predictions", wanted)
+        self._wait(lambda: self._subscriptions >= wanted, None)
+        self._capturing = True
+        for capture in self._captures:
+            if capture.running:
+                self._brief(capture)
+
+    def _all_done(self) -> bool:
+        return all(state.over for state in self.statuses) and self._settled()
+
+    def _settled(self) -> bool:
+        assert self._rings is not None
+        return all(table.counts().in_flight == 0 for table in self._rings.frames)
+
+    def _wait(self, done: Callable[[], bool], timeout_s: float | None, failure: str = "") -> None:
+        """Serve everything until a condition holds.
+
+        Raises:
+            StopRequestedError: a stop was asked for first.
+            InternalError: the time ran out first.
+        """
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while not done():
+            if self._stop.requested:
+                raise StopRequestedError
+            if end is not None and time.monotonic() >= end:
+                raise InternalError(f"{failure} within {timeout_s:g} s", remedy="see the log above")
+            self._turn()
+
+    # one turn of the loop --------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        self._restart_due(now)
+        if self._rings is not None and now >= self._next_health_s:
+            self._next_health_s = now + _HEALTH_EVERY_S
+            self._tell_health()
+            self._check_sources()
+        for key, _ in self._selector.select(self._patience(now)):
+            if isinstance(key.data, Member):
+                self._listen(key.data)
+
+    def _patience(self, now: float) -> float:
+        due = [member.start_at for member in self._everybody() if member.start_at is not None]
+        if self._exit_when_done and self._rings is not None and all(state.over for state in self.statuses):
+            # Only the last results are still on their way: look often enough to end without delay.
+            due.append(now + _DRAIN_STEP_S)
+        return max(0.0, min([*due, now + _HEALTH_EVERY_S, self._next_health_s or now + 1.0]) - now)
+
+    def _everybody(self) -> list[Member]:
+        return [self._publish, self._infer, *self._captures]
+
+    def _listen(self, member: Member) -> None:
+        while member.running is not None:
+            try:
+                note = member.running[1].receive()
+            except ChannelClosedError:
+                self._on_death(member)
+                return
+            if note is None:
+                return
+            self._on_note(member, note)
+
+    def _on_note(self, member: Member, note: Note) -> None:
+        if member.source >= 0 and note.kind in ("opened", "ended", "failed"):
+            self._on_source_note(member, note)
+        elif note.kind == "error":
+            member.error = error_from(note.body)
+        elif note.kind == "traceback":
+            _LOG.debug("%s: %s", member.label, note.body)
+        elif note.kind == "prepared":
+            self._prepared = briefing.prepared(self._setup, note.body)
+        elif note.kind in ("bound", "ready"):
+            member.ready = True
+            if member is self._infer and self._prepared is not None:
+                self._engine = briefing.engine_health(self._prepared, note.body["io"])
+        elif note.kind == "subscriptions":
+            self._subscriptions = max(self._subscriptions, note.body)
+
+    def _on_source_note(self, member: Member, note: Note) -> None:
+        if note.kind == "opened":
+            member.ready = True
+            self._set_source(member.source, "live", "", decode=note.body["decode"])
+        elif note.kind == "ended":
+            self._set_source(member.source, "ended", "")
+        elif note.body["permanent"]:
+            reason = note.body["reason"]
+            self._source_failed(member.source, reason, briefing.source_error(member.name, reason))
+        else:
+            self._set_source(member.source, "backoff", note.body["reason"])
+
+    # life and death of children --------------------------------------------------------------------------------------
+
+    def _launch(self, member: Member) -> None:
+        member.start_at = None
+        member.error = None
+        handle, channel = self._launcher.start(member.role, member.name)
+        member.running = (handle, channel)
+        self._selector.register(channel, selectors.EVENT_READ, member)
+
+    def _brief(self, member: Member) -> None:
+        assert self._prepared is not None
+        assert self._rings is not None
+        briefing.brief(member, self._setup, self._prepared, self._rings, self._boot)
+
+    def _restart_due(self, now: float) -> None:
+        for member in self._everybody():
+            if member.start_at is not None and now >= member.start_at:
+                self._launch(member)
+                member.restarts += 1
+                if self._rings is not None and (member.source < 0 or self._capturing):
+                    self._brief(member)
+
+    def _bury(self, member: Member) -> str:
+        """Reap a child whose channel has ended; returns how it ended, in words."""
+        assert member.running is not None
+        handle, channel = member.running
+        self._selector.unregister(channel)
+        channel.close()
+        status = handle.wait(_REAP_S)
+        if status is None:
+            handle.kill()
+            status = handle.wait(_REAP_S)
+        member.running = None
+        member.ready = False
+        return describe_exit(status)
+
+    def _on_death(self, member: Member) -> None:
+        how = self._bury(member)
+        if member is self._prepare:
+            if self._prepared is None:
+                raise member.error or InternalError(f"the process that prepares the model {how}")
+            return
+        self._repair(member)
+        if member.source >= 0:
+            self._on_capture_death(member, how)
+            return
+        if self._state == "starting" and member.error is not None:
+            raise member.error
+        now = time.monotonic()
+        delay = member.backoff.died(now)
+        if member.backoff.recent(now) >= _TOO_MANY_DEATHS:
+            raise member.error or InternalError(
+                f"the {member.role} process {how}, for the {_TOO_MANY_DEATHS}th time within a minute",
+                remedy="see the log above for the reason",
+            )
+        text = str(member.error) if member.error else how
+        self._announce("process-replaced", "", "error", f"the {member.role} process {text}; replaced in {delay:g} s")
+        member.start_at = now + delay
+
+    def _on_capture_death(self, member: Member, how: str) -> None:
+        state = self.statuses[member.source]
+        if state.over:
+            return
+        if state.state != "backoff":
+            text = str(member.error) if member.error else f"the capture process {how}"
+            self._set_source(member.source, "backoff", text)
+        now = time.monotonic()
+        member.start_at = now + member.backoff.died(now)
+
+    def _repair(self, member: Member) -> None:
+        """Put in order what a dead child left in shared memory."""
+        if self._rings is None:
+            return
+        if member.source >= 0:
+            self._rings.frames[member.source].reclaim_written()
+        elif member is self._infer:
+            delivered = self._rings.outputs.delivered()
+            for index, table in enumerate(self._rings.frames):
+                lost = table.reclaim_taken(delivered.get(index, set()))
+                if lost:
+                    _LOG.warning("%d frame(s) of source %s were lost with infer", lost, self._names[index])
+            self._rings.wake_all()
+
+    # what is told ----------------------------------------------------------------------------------------------------
+
+    def _set_source(self, index: int, state: SourceState, reason: str, *, decode: str | None = None) -> None:
+        current = self.statuses[index]
+        changed = (current.state, current.reason) != (state, reason)
+        current.state, current.reason = state, reason
+        if decode is not None:
+            current.decode = decode
+        if changed:
+            severity = "warning" if state in ("backoff", "stalled") else "error" if state == "failed" else "info"
+            text = f"source {self._names[index]} is {state}" + (f": {reason}" if reason else "")
+            self._announce(f"source-{state}", self._names[index], severity, text)
+
+    def _source_failed(self, index: int, reason: str, error: EdgedError) -> None:
+        self.statuses[index].error = error
+        self._set_source(index, "failed", reason)
+
+    def _check_sources(self) -> None:
+        """Without a source left that could ever deliver, a user's mistake ends the daemon."""
+        errors = [state.error for state in self.statuses if state.error is not None]
+        if len(errors) == len(self.statuses) and self._settled():
+            raise errors[0]
+
+    def _announce(self, kind: str, source: str, severity: str, text: str) -> None:
+        level = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}[severity]
+        _LOG.log(level, "%s", text)
+        if self._publish.ready:
+            self._publish.tell("event", {"kind": kind, "source": source, "severity": severity, "text": text})
+
+    def _tell_health(self) -> None:
+        if self._rings is None or not self._publish.ready:
+            return
+        members = [self._publish, self._infer, *self._captures]
+        body = status.health(self._state, self._names, self.statuses, members, self._rings, self._engine)
+        self._publish.tell("health", msgspec.to_builtins(body))
+        self._publish.tell("stats", msgspec.to_builtins(status.stats(self._started_s, members, self._rings)))
+
+    # the end ---------------------------------------------------------------------------------------------------------
+
+    def _shut_down(self, linger_ms: int) -> None:
+        self._state = "stopping"
+        self._end([self._prepare], 0.0)
+        self._end(self._captures, 0.4)
+        self._end([self._infer], 1.1)
+        if self._rings is not None:
+            self._drain_outputs(0.3)
+            for name, table in zip(self._names, self._rings.frames, strict=True):
+                lost = table.count_shutdown()
+                if lost:
+                    _LOG.info("%d frame(s) of source %s were still on their way", lost, name)
+            self._tell_health()
+            self._publish.tell("linger", linger_ms)
+        self._end([self._publish], linger_ms / 1000 + 0.4)
+        self._selector.close()
+        if self._rings is not None:
+            self._rings.close()
+
+    def _drain_outputs(self, deadline_s: float) -> None:
+        assert self._rings is not None
+        end = time.monotonic() + deadline_s
+        while self._publish.running and self._rings.outputs.delivered() and time.monotonic() < end:
+            self._selector.select(_DRAIN_STEP_S)
+
+    def _end(self, members: list[Member], patience_s: float) -> None:
+        """Ask children to stop, and kill those that have not within the time given."""
+        alive = [member for member in members if member.running is not None]
+        for member in alive:
+            member.tell("stop")
+        if self._rings is not None:
+            self._rings.wake_all()
+        end = time.monotonic() + patience_s
+        for member in alive:
+            assert member.running is not None
+            handle, _ = member.running
+            if handle.wait(max(0.0, end - time.monotonic())) is None:
+                if patience_s > 0 and member.source < 0:
+                    _LOG.warning("%s did not stop within %.1f s and is killed", member.label, patience_s)
+                handle.kill()
+            self._bury(member)

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The capture loop: pictures from a reader, fitted into the frame ring.
+
+Live sources are paced by their own clock and never wait for anybody: a newer frame overwrites the one that waits.
+Lossless sources wait for a free slot.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from edged.records import FrameRecord
+from edged.shm.board import Row
+from edged.shm.frame_table import FrameTable
+from edged.shm.pixels import FramePixels
+from edged.shm.wake import Wake
+from edged.stages.capture.fit import Fitter
+from edged.stages.capture.pacing import Pacer, RateCap
+from edged.stages.capture.readers.base import DecodeError, Picture, Reader
+
+_DECODE, _FIT, _HAND_OVER = range(3)
+_LONGEST_WAIT_S = 0.5
+
+
+class CaptureLoop:
+    """Moves one source's pictures into its ring.
+
+    Args:
+        reader: the open source.
+        fitter: writes a picture into a slot at the model's input size.
+        table: the ring's slots and counters.
+        pixels: the ring's pixels.
+        wake_infer: set for every frame handed over.
+        space: set by infer when it freed a slot.
+        row: this process's row of the board.
+        pacer: when the next frame is due; None for sources that have a clock of their own or need none.
+        cap: upper bound of the rate; None for none.
+        repeat: whether to start again at the end.
+        pause: waits the given seconds at the most and tells whether the source is to stop.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        fitter: Fitter,
+        table: FrameTable,
+        pixels: FramePixels,
+        *,
+        wake_infer: Wake,
+        space: Wake,
+        row: Row,
+        pacer: Pacer | None,
+        cap: RateCap | None,
+        repeat: bool,
+        pause: Callable[[float], bool],
+    ) -> None:
+        self._reader = reader
+        self._fitter = fitter
+        self._table = table
+        self._pixels = pixels
+        self._wake_infer = wake_infer
+        self._space = space
+        self._row = row
+        self._pacer = pacer
+        self._cap = cap
+        self._repeat = repeat
+        self._pause = pause
+
+    def run(self) -> bool:
+        """Work until the source ends (True) or is told to stop (False).
+
+        Raises:
+            ReadFailedError: the source failed.
+        """
+        taken_since_rewind = 0
+        while not self._pause(0.0):
+            if not self._wait_until_due():
+                return False
+            try:
+                with self._row.timed(_DECODE):
+                    picture = self._reader.read()
+            except DecodeError:
+                self._table.count_broken()
+                continue
+            if picture is None:
+                if not (self._repeat and taken_since_rewind):
+                    return True
+                self._reader.rewind()
+                taken_since_rewind = 0
+                continue
+            taken_since_rewind += 1
+            if not self._hand_over(picture):
+                return False
+        return False
+
+    def _wait_until_due(self) -> bool:
+        """Wait for the next frame's time; False when told to stop."""
+        due_ns = 0
+        if self._pacer is not None:
+            due_ns = self._pacer.due_ns(time.monotonic_ns())
+        if self._cap is not None and not self._table.live:
+            due_ns = max(due_ns, self._cap.next_ns(time.monotonic_ns()))
+        while (left := due_ns - time.monotonic_ns()) > 0:
+            if self._pause(min(_LONGEST_WAIT_S, left / 1e9)):
+                return False
+        return True
+
+    def _hand_over(self, picture: Picture) -> bool:
+        """Put a picture into the ring; False when told to stop meanwhile."""
+        if self._cap is not None and not self._cap.allow(picture.captured_ns) and self._table.live:
+            return True
+        slot = self._table.acquire()
+        while slot is None:
+            if not self._space.wait(_LONGEST_WAIT_S) and self._pause(0.0):
+                return False
+            slot = self._table.acquire()
+        height, width = picture.image.shape[:2]
+        in_height, in_width = self._fitter.input_size(height, width)
+        with self._row.timed(_FIT):
+            self._fitter.fit(picture.image, self._pixels.frame(slot, in_height, in_width))
+        with self._row.timed(_HAND_OVER):
+            frame = FrameRecord(
+                source=0,
+                frame_id=0,
+                captured_ns=picture.captured_ns,
+                captured_at_ns=picture.captured_at_ns,
+                width=width,
+                height=height,
+                input_width=in_width,
+                input_height=in_height,
+                file=picture.file,
+            )
+            self._table.commit(slot, frame, time.monotonic_ns())
+            self._wake_infer.set()
+        self._row.beat()
+        return True

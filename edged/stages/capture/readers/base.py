@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every reader offers, and the ways a read can fail. Imports nothing heavy: see `quiet_environment`."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from edged.stages.capture.redact import redact
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_QUIET = {
+    # Both write to stderr for every damaged packet and every source that does not open, with the URL as it is. What
+    # matters of it comes back as a return value or an exception. -8 is FFmpeg's AV_LOG_QUIET.
+    "OPENCV_LOG_LEVEL": "FATAL",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    # Which transport is the default has changed between versions of OpenCV. UDP loses packets without telling.
+    # Nothing that concerns files may be added (fflags;nobuffer loses a file's first frames): this goes for all of
+    # the process. And never a URL: the environment can be read by others.
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",
+}
+
+
+class DecodeError(Exception):
+    """This one frame is broken: count it and go on."""
+
+
+class ReadFailedError(Exception):
+    """The source failed: close the reader, perhaps open another.
+
+    Args:
+        reason: why, as a clause for people; credentials are taken out.
+        permanent: whether another try is useless until somebody changes something.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(redact(reason))
+        self.permanent = permanent
+
+
+@dataclass(slots=True)
+class Picture:
+    """One frame as it came from its source.
+
+    Attributes:
+        image: uint8 height×width×3, blue-green-red; the reader's own buffer, good until the next ``read``.
+        captured_ns: CLOCK_MONOTONIC at arrival, nanoseconds.
+        captured_at_ns: Unix time at arrival, nanoseconds.
+        file: name of the image, for folder sources; always valid UTF-8.
+    """
+
+    image: NDArray[np.uint8]
+    captured_ns: int
+    captured_at_ns: int
+    file: str = ""
+
+
+class Reader(Protocol):
+    """An open source. One thread uses it; ``close`` may be called twice."""
+
+    @property
+    def fps(self) -> float | None:
+        """Nominal rate, frames per second; None where the source does not say."""
+
+    @property
+    def decode(self) -> str:
+        """``software`` or ``hardware``; empty where it cannot be known."""
+
+    def read(self) -> Picture | None:
+        """Take the next frame, waiting for it if need be.
+
+        Returns:
+            The frame; None at the end of the source.
+
+        Raises:
+            DecodeError: a frame came but is no picture.
+            ReadFailedError: the source failed.
+        """
+
+    def rewind(self) -> None:
+        """Start again with the first frame.
+
+        Raises:
+            ReadFailedError: the source cannot be read a second time.
+        """
+
+    def close(self) -> None:
+        """Let go of the source."""
+
+
+def arrival() -> tuple[int, int]:
+    """Now, as CLOCK_MONOTONIC and as Unix time, nanoseconds."""
+    return time.monotonic_ns(), time.time_ns()
+
+
+def quiet_environment() -> dict[str, str]:
+    """Environment that keeps OpenCV and FFmpeg from writing to stderr, and RTSP on TCP.
+
+    Both read it when they are loaded, so it must be set before ``cv2`` is imported, or given to a child process.
+
+    Returns:
+        The variables that are not set already: who sets one of them to find a fault gets what they asked for.
+    """
+    return {name: value for name, value in _QUIET.items() if name not in os.environ}

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Folders of images."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+
+from edged.stages.capture.readers.base import DecodeError, Picture, ReadFailedError, arrival
+from edged.stages.capture.readers.opencv import to_bgr
+from edged.stages.capture.uri import is_image
+
+
+class FolderReader:
+    """The images of a folder by byte order of their names, without folders inside.
+
+    Images are turned the way their EXIF orientation says, 16-bit ones come as 8-bit, transparency is dropped. The list
+    of names is made once: images that come later are not seen, those that go away are decode errors.
+
+    Args:
+        path: absolute, of the folder.
+
+    Raises:
+        ReadFailedError: it cannot be listed, or holds no image.
+    """
+
+    decode = "software"
+    fps = None
+
+    def __init__(self, path: str) -> None:
+        self._folder = path
+        try:
+            with os.scandir(path) as entries:
+                names = [entry.name for entry in entries if is_image(entry.name) and entry.is_file()]
+        except OSError as error:
+            raise ReadFailedError(f"cannot be listed: {error.strerror}", permanent=True) from error
+        if not names:
+            raise ReadFailedError("holds no image", permanent=True)
+        self._names = sorted(names, key=os.fsencode)
+        self._next = 0
+        self._any = False
+
+    def read(self) -> Picture | None:
+        """Take the next image; None behind the last.
+
+        Raises:
+            DecodeError: it cannot be read.
+            ReadFailedError: the end came without a single image that could be read.
+        """
+        if self._next == len(self._names):
+            if not self._any:
+                raise ReadFailedError(f"none of its {len(self._names)} images can be read", permanent=True)
+            return None
+        name = self._names[self._next]
+        self._next += 1
+        picture = self._load(name)
+        self._any = True
+        return picture
+
+    def rewind(self) -> None:
+        """Start again with the first image."""
+        self._next = 0
+        self._any = False
+
+    def close(self) -> None:
+        """Nothing is open between two reads."""
+
+    def _load(self, name: str) -> Picture:
+        # Not cv2.imread: it takes no name that is not UTF-8 (and OpenCV 5.0 crashes on one).
+        captured_ns, captured_at_ns = arrival()
+        try:
+            data = np.fromfile(os.path.join(self._folder, name), np.uint8)
+            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        except OSError as error:
+            raise DecodeError(f"{_text(name)}: {error.strerror}") from error
+        except cv2.error as error:  # an empty file, more pixels than OpenCV takes
+            raise DecodeError(f"{_text(name)}: {error.err}") from error
+        if image is None:
+            raise DecodeError(f"{_text(name)}: not an image")
+        return Picture(to_bgr(image), captured_ns, captured_at_ns, _text(name))
+
+
+def _text(name: str) -> str:
+    """A file's name as text that fits into a message, whatever its bytes."""
+    return os.fsencode(name).decode(errors="replace")

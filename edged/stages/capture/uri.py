@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Source URIs: what they mean, and whether what they name is there. Cheap: no OpenCV, no network."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from edged.errors import SettingsError, SourceError
+from edged.stages.capture.redact import redact
+from edged.stages.capture.synthetic_options import SyntheticOptions, parse_options
+
+Kind = Literal["file", "dir", "rtsp", "v4l2", "csi", "gst", "synthetic"]
+
+KNOWN = "file://, dir://, rtsp://, rtsps://, v4l2://, csi://, gst: and synthetic://"
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUri:
+    """A source URI, taken apart.
+
+    Attributes:
+        kind: which reader it takes; ``rtsps`` is kind ``rtsp``.
+        target: what the reader opens: a path, a whole ``rtsp://`` URL with its credentials, a device, a sensor number,
+            a pipeline, the name of a scene. Never show it: show ``shown``.
+        options: of synthetic sources.
+        live_by_default: mode where none is set: live (latest wins), else lossless.
+    """
+
+    kind: Kind
+    target: str = field(repr=False)
+    options: SyntheticOptions = field(default_factory=SyntheticOptions)
+    live_by_default: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The source as text for people, without credentials."""
+        heads = {"rtsp": "", "gst": "gst:"}
+        return redact(heads.get(self.kind, f"{self.kind}://") + self.target)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether it lies on this machine's disk, where it can be checked before the start and read again."""
+        return self.kind in ("file", "dir")
+
+
+def parse(uri: str, base: Path | None = None) -> SourceUri:
+    """Take a source URI apart.
+
+    Paths after ``file://`` and ``dir://`` are taken literally: ``%20``, ``#``, ``?`` and spaces are part of the name.
+
+    Args:
+        uri: as it stands in the settings.
+        base: folder where relative paths start; default: the working directory.
+
+    Returns:
+        Its parts.
+
+    Raises:
+        SettingsError: it is not the URI of a source; the message never holds a credential.
+    """
+    scheme, colon, rest = uri.partition(":")
+    scheme = scheme.lower()
+    if "\0" in uri or not _is_utf8(uri):
+        raise SettingsError("a source URI holds a character that is no text", where="uri", remedy="write it in UTF-8")
+    if not colon or scheme not in _PARSERS:
+        raise _unknown(uri)
+    if scheme == "gst":
+        return _gst(rest)
+    if not rest.startswith("//"):
+        raise SettingsError(
+            "the scheme of a source URI is followed by //", where=f"{scheme}:", remedy=f"write {scheme}://…"
+        )
+    return _PARSERS[scheme](uri, rest[2:], base)
+
+
+def check_exists(source: SourceUri) -> None:
+    """Check that a file or folder source is there and may hold something readable; other kinds pass.
+
+    Looks at names, sizes and permissions only, so that it is cheap: a damaged video is found when it is opened.
+
+    Args:
+        source: as parsed.
+
+    Raises:
+        SourceError: it is not there, is of the wrong kind, may not be read, is empty, or is a folder without images.
+    """
+    if not source.on_disk:
+        return
+    try:
+        status = os.stat(source.target)
+    except OSError as error:
+        raise SourceError(_os_reason(error), where=source.shown, remedy="check the path of this source") from error
+    if source.kind == "dir":
+        _check_folder(source, status)
+    else:
+        _check_file(source, status)
+
+
+def is_image(name: str) -> bool:
+    """Whether a folder source takes a file of this name for an image."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _check_file(source: SourceUri, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise SourceError("is a folder", where=source.shown, remedy="write dir:// for a folder of images")
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError("is not a file", where=source.shown, remedy="write v4l2:// for a camera device")
+    if status.st_size == 0:
+        raise SourceError("is empty (0 bytes)", where=source.shown, remedy="check the path of this source")
+    if not os.access(source.target, os.R_OK):
+        raise SourceError("may not be read", where=source.shown, remedy="check its permissions")
+
+
+def _check_folder(source: SourceUri, status: os.stat_result) -> None:
+    if not stat.S_ISDIR(status.st_mode):
+        raise SourceError("is not a folder", where=source.shown, remedy="write file:// for a video")
+    try:
+        with os.scandir(source.target) as entries:
+            found = any(is_image(entry.name) and entry.is_file() for entry in entries)
+    except OSError as error:
+        raise SourceError(_os_reason(error), where=source.shown, remedy="check its permissions") from error
+    if not found:
+        raise SourceError(
+            "holds no image",
+            where=source.shown,
+            remedy=f"images end in {', '.join(IMAGE_SUFFIXES)}; folders inside are not searched",
+        )
+
+
+def _os_reason(error: OSError) -> str:
+    """What the system says, as a clause."""
+    return (error.strerror or str(error)).lower()
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the text can be handed to a C library; lone surrogates can't (OpenCV 5.0 crashes on them)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _unknown(uri: str) -> SettingsError:
+    """The error for a scheme that edged does not know; without ``://`` there is nothing safe to quote."""
+    scheme, separator, _ = uri.partition("://")
+    if separator and scheme.isascii() and scheme.isalnum():
+        return SettingsError(f"unknown source scheme {scheme}://", where=redact(uri), remedy=f"known are {KNOWN}")
+    return SettingsError("a source URI starts with a scheme", where="uri", remedy=f"known are {KNOWN}")
+
+
+def _path(uri: str, rest: str, base: Path | None) -> SourceUri:
+    kind: Kind = "dir" if uri[:3].lower() == "dir" else "file"
+    if not rest:
+        raise SettingsError("no path after the scheme", where=redact(uri), remedy=f"write {kind}:///path")
+    return SourceUri(kind, str((base or Path()).absolute() / rest), live_by_default=False)
+
+
+def _rtsp(uri: str, rest: str, base: Path | None) -> SourceUri:
+    del rest, base
+    advice = "write rtsp://user:password@host:port/path with special characters of the password percent-encoded"
+    if not uri.isprintable() or " " in uri:
+        raise SettingsError("an rtsp URL holds a space or a control character", where="uri", remedy=advice)
+    try:
+        parts = urlsplit(uri)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # its text may quote the password
+        host = None
+    if not host:
+        raise SettingsError("an rtsp URL without a usable host and port", where=redact(uri), remedy=advice)
+    return SourceUri("rtsp", uri)
+
+
+def _v4l2(uri: str, rest: str, base: Path | None) -> SourceUri:
+    del base
+    if not rest.startswith("/dev/"):
+        raise SettingsError("not a device", where=redact(uri), remedy="write v4l2:///dev/video0")
+    return SourceUri("v4l2", rest)
+
+
+def _csi(uri: str, rest: str, base: Path | None) -> SourceUri:
+    del base
+    if not (rest.isascii() and rest.isdigit() and len(rest) <= 3):
+        raise SettingsError("not a sensor number", where=redact(uri), remedy="write csi://0")
+    return SourceUri("csi", str(int(rest)))
+
+
+def _gst(pipeline: str) -> SourceUri:
+    if not pipeline.strip():
+        raise SettingsError("no pipeline after gst:", where="gst:", remedy="write gst:<source> ! … ! appsink")
+    return SourceUri("gst", pipeline.strip())
+
+
+def _synthetic(uri: str, rest: str, base: Path | None) -> SourceUri:
+    del base
+    scene, _, query = rest.partition("?")
+    if scene != "shapes":
+        raise SettingsError("unknown scene", where=redact(uri), remedy="write synthetic://shapes")
+    return SourceUri("synthetic", scene, parse_options(query, where=redact(uri)))
+
+
+_PARSERS: dict[str, Callable[[str, str, Path | None], SourceUri]] = {
+    "file": _path,
+    "dir": _path,
+    "rtsp": _rtsp,
+    "rtsps": _rtsp,
+    "v4l2": _v4l2,
+    "csi": _csi,
+    "synthetic": _synthetic,
+    "gst": lambda uri, rest, base: _gst(rest),  # noqa: ARG005
+}

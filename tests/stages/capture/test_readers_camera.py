@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cameras: a real RTSP stream, and the ways a camera is not there."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import cv2
+import numpy as np
+import pytest
+
+from edged.stages.capture.readers import open_reader
+from edged.stages.capture.readers.base import DecodeError, ReadFailedError
+from edged.stages.capture.readers.gstreamer import has_gstreamer
+from edged.stages.capture.readers.rtsp import RtspReader
+from edged.stages.capture.uri import parse
+
+WIDTH, HEIGHT = 320, 240
+SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track\r\na=framerate:25\r\n"
+
+
+def _rtp_jpeg(level: int) -> tuple[bytes, bytes]:
+    """Quantization tables and scan of a JPEG, the parts that RFC 2435 sends."""
+    image = np.full((HEIGHT, WIDTH, 3), level, np.uint8)
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420])[
+        1
+    ].tobytes()
+    tables, at = b"", 2
+    while data[at + 1] != 0xDA:
+        size = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0xDB:
+            for table in range(at + 4, at + 2 + size, 65):
+                tables += data[table + 1 : table + 65]
+        at += 2 + size
+    at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return tables, data[at:-2]
+
+
+def _packets(index: int, sequence: int) -> list[bytes]:
+    """One frame as interleaved RTP packets."""
+    tables, scan = _rtp_jpeg(10 * index % 250)
+    packets = []
+    for offset in range(0, len(scan), 1000):
+        part = scan[offset : offset + 1000]
+        marker = 0x80 if offset + 1000 >= len(scan) else 0
+        header = bytes([0x80, 26 | marker]) + (sequence + len(packets)).to_bytes(2, "big")
+        header += (index * 3600).to_bytes(4, "big") + b"\x00\x00\x00\x01"
+        header += b"\x00" + offset.to_bytes(3, "big") + bytes([1, 255, WIDTH // 8, HEIGHT // 8])
+        if offset == 0:
+            header += b"\x00\x00" + len(tables).to_bytes(2, "big") + tables
+        packets.append(b"$\x00" + len(header + part).to_bytes(2, "big") + header + part)
+    return packets
+
+
+def _answer(client: socket.socket, stop: threading.Event, frames: int, *, hold: bool, status: str) -> None:
+    """Speak RTSP with one client: up to PLAY, then send so many frames, then hang up or hold the line."""
+    requests = client.makefile("rb")
+    while True:
+        lines = [line.decode().strip() for line in iter(requests.readline, b"\r\n")]
+        if not lines:
+            return
+        method = lines[0].split()[0]
+        number = next(line for line in lines if line.lower().startswith("cseq"))
+        extra, body = "Session: 1\r\n", ""
+        if method == "DESCRIBE":
+            extra, body = "Content-Type: application/sdp\r\n", SDP
+        elif method == "SETUP":
+            extra += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
+        elif method == "OPTIONS":
+            extra = "Public: DESCRIBE, SETUP, PLAY\r\n"
+        outcome = status if method == "DESCRIBE" else "200 OK"
+        text = f"RTSP/1.0 {outcome}\r\n{number}\r\n{extra}Content-Length: {len(body)}\r\n\r\n{body}"
+        client.sendall(text.encode())
+        if method == "PLAY":
+            break
+    sequence = 0
+    for index in range(frames):
+        for packet in _packets(index, sequence):
+            client.sendall(packet)
+            sequence += 1
+        if stop.wait(0.01):
+            return
+    if hold:
+        stop.wait(20)
+
+
+@contextmanager
+def _listening(serve: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
+    """A server on this machine for as long as the block runs; gives its port."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.05)
+
+        def accept() -> None:
+            while not stop.is_set():
+                try:
+                    client, _ = server.accept()
+                except TimeoutError:
+                    continue
+                client.settimeout(10)
+                with client:
+                    try:
+                        serve(client, stop)
+                    except OSError:
+                        continue  # the client hung up first
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            stop.set()
+            thread.join(timeout=15)
+            assert not thread.is_alive()
+
+
+@contextmanager
+def _camera(frames: int, *, hold: bool = False, status: str = "200 OK") -> Iterator[int]:
+    with _listening(lambda client, stop: _answer(client, stop, frames, hold=hold, status=status)) as port:
+        yield port
+
+
+def test_frames_come_and_the_end_is_a_failure() -> None:
+    with _camera(frames=40) as port:
+        reader = open_reader(parse(f"rtsp://admin:S3cr@127.0.0.1:{port}/stream"), live=True)
+        assert reader.decode == "software"
+        levels: list[float] = []
+        with pytest.raises(ReadFailedError, match="ended the stream") as caught:
+            while len(levels) < 100:
+                picture = reader.read()
+                assert picture is not None
+                assert picture.image.shape == (HEIGHT, WIDTH, 3)
+                levels.append(float(picture.image.mean()))
+        reader.close()
+    assert not caught.value.permanent
+    assert len(levels) >= 30
+    assert levels == sorted(levels[:25]) + levels[25:]
+
+
+def test_a_silent_camera_times_out() -> None:
+    with _camera(frames=20, hold=True) as port:
+        reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream", read_timeout_s=0.5)
+        begin = time.monotonic()
+        with pytest.raises(ReadFailedError, match=r"no frame came within 0\.5 s"):
+            while time.monotonic() < begin + 5:
+                reader.read()
+        assert time.monotonic() < begin + 3
+        reader.close()
+
+
+def test_a_black_hole_times_out() -> None:
+    with _listening(lambda _, stop: stop.wait(20) and None) as port:
+        begin = time.monotonic()
+        with pytest.raises(ReadFailedError, match=rf"127\.0\.0\.1:{port} does not answer within 0\.5 s"):
+            RtspReader(f"rtsp://u:S3cr@127.0.0.1:{port}/stream", open_timeout_s=0.5)
+        assert time.monotonic() < begin + 3
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "404 Not Found"])
+def test_a_refusal_says_what_to_check(status: str) -> None:
+    with (
+        _camera(frames=0, status=status) as port,
+        pytest.raises(ReadFailedError, match="path, user and pass") as caught,
+    ):
+        RtspReader(f"rtsp://admin:S3cr@127.0.0.1:{port}/stream")
+    assert "S3cr" not in str(caught.value)
+
+
+def test_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(ReadFailedError, match=rf"127\.0\.0\.1:{port}: connection refused"):
+        RtspReader(f"rtsp://u:S3cr@127.0.0.1:{port}/s")
+
+
+def test_unknown_host() -> None:
+    with pytest.raises(ReadFailedError, match=r"camera\.invalid"):
+        RtspReader("rtsp://u:S3cr@camera.invalid/s", open_timeout_s=3)
+
+
+def test_reasons_are_redacted() -> None:
+    error = ReadFailedError("rtsp://admin:S3cr@host/s failed")
+    assert str(error) == "rtsp://***@host/s failed"
+    assert "S3cr" not in repr(error)
+
+
+def test_no_such_device() -> None:
+    with pytest.raises(ReadFailedError, match="there is no /dev/video99") as caught:
+        open_reader(parse("v4l2:///dev/video99"), live=True)
+    assert not caught.value.permanent  # it may be plugged in
+
+
+def test_a_device_that_is_no_camera() -> None:
+    with pytest.raises(ReadFailedError, match="no camera"):
+        open_reader(parse("v4l2:///dev/null"), live=True)
+
+
+@pytest.mark.skipif(has_gstreamer(), reason="this OpenCV has GStreamer")
+@pytest.mark.parametrize("uri", ["gst:videotestsrc ! appsink", "csi://0"])
+def test_without_gstreamer_it_says_what_to_do(uri: str) -> None:
+    with pytest.raises(ReadFailedError, match=r"no GStreamer.*python3-opencv") as caught:
+        open_reader(parse(uri), live=True)
+    assert caught.value.permanent
+
+
+@pytest.mark.skipif(not has_gstreamer(), reason="this OpenCV has no GStreamer")
+def test_gstreamer_pipeline_ends() -> None:
+    pipeline = "videotestsrc num-buffers=5 ! videoconvert ! video/x-raw,format=BGR ! appsink"
+    reader = open_reader(parse(f"gst:{pipeline}"), live=False)
+    count = 0
+    while (picture := reader.read()) is not None:
+        assert picture.image.shape[2] == 3
+        count += 1
+    assert count == 5
+    reader.close()
+
+
+def test_decode_errors_are_not_failures() -> None:
+    assert not issubclass(DecodeError, ReadFailedError)
