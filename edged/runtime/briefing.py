@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edged.errors import EdgedError, SourceError
 from edged.messages import EngineHealth, ModelRef
 from edged.model import DynamicSize
 from edged.records import TensorSpec
@@ -40,6 +39,7 @@ class Prepared(NamedTuple):
         input_size: height, width of the largest input.
         outputs: layout of the output ring.
         max_delay_ns: longest a frame waits for company.
+        fixed_batch: the only batch size that the model takes, or None.
     """
 
     graph: str
@@ -48,6 +48,7 @@ class Prepared(NamedTuple):
     input_size: tuple[int, int]
     outputs: OutputPlan
     max_delay_ns: int
+    fixed_batch: int | None
 
 
 def prepare_plan(setup: Setup) -> dict[str, Any]:
@@ -82,6 +83,7 @@ def prepared(setup: Setup, body: dict[str, Any]) -> Prepared:
         input_size=(height, width),
         outputs=OutputPlan(slots=engine.slots + 2, max_batch=max_batch, tensors=tensors),
         max_delay_ns=int(delay_ms * 1e6),
+        fixed_batch=model["fixed_batch"],
     )
 
 
@@ -93,11 +95,6 @@ def summary(found: Prepared) -> tuple[str, str, int]:
 def engine_health(found: Prepared, io: str) -> EngineHealth:
     """The engine as health shows it."""
     return EngineHealth(**msgspec.to_builtins(found.model), io=io)
-
-
-def source_error(name: str, reason: str) -> EdgedError:
-    """What a source that can never work makes of the exit code."""
-    return SourceError(reason, where=f"source {name}", remedy="mend or remove the source")
 
 
 def make_rings(setup: Setup, found: Prepared) -> Rings:
@@ -145,10 +142,14 @@ def _brief_capture(member: Member, setup: Setup, rings: Rings) -> None:
 
 def _fit(setup: Setup) -> dict[str, object]:
     spec = setup.spec.input
-    size: dict[str, object] = {"size": list(spec.max_size)}
-    if isinstance(spec.size, DynamicSize):
-        size = {"size": None, "dynamic": spec.size.model_dump(mode="json")}
-    return {**size, "resize": spec.resize, "align": spec.align, "pad": spec.pad, "interpolation": spec.interpolation}
+    # The form of `edged.stages.capture.fit.FitPlan`, which is not imported here because it needs OpenCV.
+    return {
+        "size": spec.size.model_dump(mode="json") if isinstance(spec.size, DynamicSize) else list(spec.size),
+        "resize": spec.resize,
+        "align": spec.align,
+        "pad": spec.pad,
+        "interpolation": spec.interpolation,
+    }
 
 
 def _source_plan(source: SourceSetup) -> dict[str, Any]:
@@ -168,6 +169,7 @@ def _infer_plan(setup: Setup, found: Prepared) -> dict[str, Any]:
             slots=engine.slots,
             threads=engine.threads,
             max_delay_ns=found.max_delay_ns,
+            fixed_batch=found.fixed_batch,
             warm_up=list(warm_up),
             sources=len(setup.sources),
         )

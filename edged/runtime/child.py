@@ -61,8 +61,9 @@ def serve(role: str, name: str, sock: socket.socket) -> None:
 def main(argv: list[str]) -> int:
     """Run one child process."""
     role, name, fd, parent = argv
-    # Ctrl-C reaches the whole foreground group; the supervisor alone decides who stops when.
+    # Ctrl-C and many a service manager's SIGTERM reach the whole group; the supervisor alone decides who stops when.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     tie_to_parent(int(parent))
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"edged:{role}".encode()[:15], 0, 0, 0)
     serve(role, name, socket.socket(fileno=int(fd)))

@@ -33,7 +33,12 @@ def serve(_name: str, control: Control) -> None:
     sources, policies = _sources(control, plan.sources)
     layout = layout_of(plan.outputs)
     executor = OnnxRuntimeExecutor(
-        Path(plan.graph), layout.tensors, slots=plan.slots, max_batch=layout.max_batch, threads=plan.threads
+        Path(plan.graph),
+        layout.tensors,
+        slots=plan.slots,
+        max_batch=layout.max_batch,
+        threads=plan.threads,
+        fixed_batch=plan.fixed_batch,
     )
     executor.warm_up(*plan.warm_up)
     loop = InferLoop(

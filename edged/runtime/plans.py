@@ -72,6 +72,7 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
         slots: pipeline slots.
         threads: ONNX Runtime's threads, 0 for all cores.
         max_delay_ns: longest a frame waits for company.
+        fixed_batch: the only batch size that the model takes, or None.
         warm_up: height, width of the warm-up inference.
         sources: how many source messages follow.
     """
@@ -81,6 +82,7 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     threads: int
     max_delay_ns: int
+    fixed_batch: int | None
     warm_up: list[int]
     sources: int
 

@@ -14,7 +14,7 @@ from edged.model_file import load_spec
 from edged.runtime.control import Control
 from edged.runtime.plans import PreparePlan
 
-DEFAULT_LIMIT = 8
+MEASURED_UP_TO = 8
 
 
 class BatchMeasurement(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ def serve(_name: str, control: Control) -> None:
     control.tell("hello")
     plan = msgspec.convert(control.expect("configure").body, PreparePlan)
     prepared = prepare(load_spec(Path(plan.spec)), Path(plan.cache))
-    batch = _best_batch(prepared, plan) if plan.measure else 0
+    batch = prepared.fixed_batch or (_best_batch(prepared, plan) if plan.measure else 0)
     control.tell("prepared", {"model": msgspec.to_builtins(prepared), "batch": batch})
 
 
@@ -47,11 +47,10 @@ def _best_batch(prepared: PreparedModel, plan: PreparePlan) -> int:
     known = _remembered(memory)
     if known and (known.runtime, known.cores, known.threads) == (onnxruntime.__version__, cores, plan.threads):
         return known.best
-    limit = prepared.fixed_batch or DEFAULT_LIMIT
     graph = Path(prepared.path)
-    executor = OnnxRuntimeExecutor(graph, prepared.outputs, slots=1, max_batch=limit, threads=plan.threads)
+    executor = OnnxRuntimeExecutor(graph, prepared.outputs, slots=1, max_batch=MEASURED_UP_TO, threads=plan.threads)
     height, width = prepared.input_size
-    best = best_batch(lambda count: executor.run_blank(count, height, width), limit)
+    best = best_batch(lambda count: executor.run_blank(count, height, width), MEASURED_UP_TO)
     executor.close()
     found = BatchMeasurement(best=best, runtime=onnxruntime.__version__, cores=cores, threads=plan.threads)
     write_atomically(memory, msgspec.json.encode(found))

@@ -115,11 +115,9 @@ class InferLoop:
             0 when something was submitted or dropped, else when to look again (nanoseconds), or None.
         """
         wall, cpu = time.monotonic_ns(), time.process_time_ns()
-        output = self._pipeline.output_slot()
-        if output is None:
-            return None
         self._refresh()
-        if not self._waiting:
+        output = self._pipeline.output_slot() if self._waiting else None
+        if output is None:
             return None
         ended = frozenset(index for index, source in enumerate(self._sources) if source.table.ended)
         batch, stale, wake_ns = self._decide(time.monotonic_ns(), self._waiting, self._cost.estimate, ended)

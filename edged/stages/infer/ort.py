@@ -14,12 +14,23 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edged.errors import InternalError, ModelError
 from edged.records import TensorSpec
 from edged.stages.infer.executor import BatchInput, BatchOutput, Elapsed, Frames
 
 _WARM_UP_RUNS = 2
+# ONNX Runtime's own errors have no common ancestor but Exception.
+_REFUSALS = (
+    ort_state.Fail,
+    ort_state.InvalidArgument,
+    ort_state.InvalidGraph,
+    ort_state.InvalidProtobuf,
+    ort_state.NoSuchFile,
+    ort_state.NotImplemented,
+    ort_state.RuntimeException,
+)
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -40,7 +51,7 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except RuntimeError as error:
+    except _REFUSALS as error:
         raise ModelError(
             f"ONNX Runtime {onnxruntime.__version__} does not take the model: {error}",
             where=str(path),
@@ -49,11 +60,30 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 class OnnxRuntimeExecutor:
-    """Runs batches one after the other; `submit` returns when the batch is done."""
+    """Runs batches one after the other; `submit` returns when the batch is done.
 
-    def __init__(self, path: Path, outputs: Sequence[TensorSpec], *, slots: int, max_batch: int, threads: int) -> None:
+    Args:
+        path: the prepared graph.
+        outputs: its outputs.
+        slots: how many batches may be submitted and not collected.
+        max_batch: frames of a batch at the most.
+        threads: threads of one run; 0 for all cores.
+        fixed_batch: the only batch size that the model takes; smaller batches are filled up. None where it takes any.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        outputs: Sequence[TensorSpec],
+        *,
+        slots: int,
+        max_batch: int,
+        threads: int,
+        fixed_batch: int | None = None,
+    ) -> None:
         self.slots = slots
         self.max_batch = max_batch
+        self._fixed_batch = fixed_batch
         self.io = "in-place"
         self._session = open_session(path, threads)
         self._input = self._session.get_inputs()[0].name
@@ -64,12 +94,15 @@ class OnnxRuntimeExecutor:
     def submit(self, slot: int, batch: BatchInput, output: BatchOutput) -> None:
         """Run a batch to its end."""
         start = time.monotonic_ns()
-        frames = batch.contiguous if batch.contiguous is not None else self._gather(batch.frames)
+        filled = self._fixed_batch is not None and len(batch.frames) < self._fixed_batch
+        in_place = batch.contiguous is not None and not filled
+        frames = batch.contiguous if in_place else self._gather(batch.frames)
+        assert frames is not None
         ready = time.monotonic_ns()
         binding = self._session.io_binding()
         binding.bind_input(self._input, "cpu", 0, np.uint8, frames.shape, frames.ctypes.data)
         for index, spec in enumerate(self._outputs):
-            if spec.fixed:
+            if spec.fixed and not filled:
                 view = output.view(index)
                 binding.bind_output(spec.name, "cpu", 0, view.dtype, view.shape, view.ctypes.data)
             else:
@@ -77,25 +110,26 @@ class OnnxRuntimeExecutor:
         bound, cpu = time.monotonic_ns(), time.process_time_ns()
         self._session.run_with_iobinding(binding)
         took, cpu_took = time.monotonic_ns() - bound, time.process_time_ns() - cpu
-        self._copy_varying(binding, len(batch.frames), output)
+        if filled or not all(spec.fixed for spec in self._outputs):
+            self._copy_out(binding, len(batch.frames), output, everything=filled)
         self._elapsed[slot] = Elapsed(ready - start, took, cpu_took)
 
     def _gather(self, frames: Sequence[Frames]) -> Frames:
-        size = len(frames) * frames[0].size
+        count = max(len(frames), self._fixed_batch or 0)
+        size = count * frames[0].size
         if self._gathered.size < size:
-            self._gathered = np.empty(size, dtype=np.uint8)
-        gathered = self._gathered[:size].reshape(len(frames), *frames[0].shape)
+            self._gathered = np.zeros(size, dtype=np.uint8)
+        gathered = self._gathered[:size].reshape(count, *frames[0].shape)
         for place, frame in enumerate(frames):
             gathered[place] = frame
         return gathered
 
-    def _copy_varying(self, binding: onnxruntime.IOBinding, count: int, output: BatchOutput) -> None:
-        if all(spec.fixed for spec in self._outputs):
-            return
+    def _copy_out(self, binding: onnxruntime.IOBinding, count: int, output: BatchOutput, *, everything: bool) -> None:
+        """Copy outputs that ONNX Runtime allocated itself: their shape was not known, or the batch was filled up."""
         for index, (spec, value) in enumerate(zip(self._outputs, binding.get_outputs(), strict=True)):
-            if spec.fixed:
+            if spec.fixed and not everything:
                 continue
-            array: NDArray[np.generic] = value.numpy()
+            array: NDArray[np.generic] = value.numpy()[:count]
             limit = int(np.prod(spec.shape))
             if array.shape[0] != count or array.size > count * limit:
                 raise InternalError(
@@ -121,7 +155,7 @@ class OnnxRuntimeExecutor:
     def warm_up(self, height: int, width: int) -> None:
         """Run blank frames, so that the first real frame does not pay for lazy initialisation."""
         for _ in range(_WARM_UP_RUNS):
-            self.run_blank(1, height, width)
+            self.run_blank(self._fixed_batch or 1, height, width)
 
     def run_blank(self, count: int, height: int, width: int) -> None:
         """Run ``count`` blank frames, for measuring."""
