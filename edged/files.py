@@ -8,9 +8,13 @@ import tempfile
 from pathlib import Path
 
 
+TEMPORARY = ".tmp"
+"""How the names of files end that are not whole yet; what a killed process left may be removed."""
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file's content; after a crash it holds the old content or the new."""
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)

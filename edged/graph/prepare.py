@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import msgspec
 
 from edged import __version__
 from edged.errors import ModelError, StateDirError
+from edged.files import TEMPORARY, write_atomically
 from edged.model import ModelSpec, Task
 from edged.records import TensorSpec
 
@@ -96,8 +96,8 @@ def prepare(spec: ModelSpec, cache_dir: Path) -> PreparedModel:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
-        _write(folder / GRAPH_FILE, graph)
-        _write(folder / REPORT_FILE, msgspec.json.encode(report))
+        write_atomically(folder / GRAPH_FILE, graph)
+        write_atomically(folder / REPORT_FILE, msgspec.json.encode(report))
     except OSError as error:
         raise StateDirError(
             f"the prepared graph cannot be written ({error.strerror})",
@@ -173,23 +173,8 @@ def _checksum(graph: bytes, facts: bytes) -> str:
     return hashlib.sha256(hashlib.sha256(graph).digest() + facts).hexdigest()
 
 
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, whole."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
-
-
 def _sweep(folder: Path) -> None:
     """Remove what a killed build left; another build that is under way keeps its files."""
-    for leftover in folder.glob("*.tmp"):
+    for leftover in folder.glob(f".*{TEMPORARY}"):
         if time.time() - leftover.stat().st_mtime > _STALE_S:
             leftover.unlink(missing_ok=True)

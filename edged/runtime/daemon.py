@@ -9,9 +9,13 @@ import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edged import __version__
 from edged.runtime.signals import StopSignal
+
+if TYPE_CHECKING:
+    from edged.config import Settings
 
 _LOG = logging.getLogger("edged")
 
@@ -37,20 +41,15 @@ def run_daemon(config: Path, overrides: Sequence[str], exit_when_done: bool, sto
     set_up_logging(loaded.settings.daemon.log_level)
     if stop.requested:
         return 0
-    from edged.config import Settings
-
-    settings: Settings = loaded.settings
-    return run_settings(settings, exit_when_done=exit_when_done, stop=stop)
+    return run_settings(loaded.settings, exit_when_done=exit_when_done, stop=stop)
 
 
-def run_settings(settings: object, *, exit_when_done: bool, stop: StopSignal) -> int:
+def run_settings(settings: Settings, *, exit_when_done: bool, stop: StopSignal) -> int:
     """Run the daemon with settings that are loaded already."""
-    from edged.config import Settings
     from edged.runtime.launch import Launcher, ProcessLauncher, ThreadLauncher
     from edged.runtime.setup import hold_endpoints, resolve
     from edged.runtime.supervisor import Supervisor
 
-    assert isinstance(settings, Settings)
     _LOG.info("edged %s starts", __version__)
     setup = resolve(settings)
     _raise_descriptor_limit()

@@ -14,6 +14,7 @@ from edged.errors import InternalError
 from edged.runtime.signals import StopSignal
 
 if TYPE_CHECKING:
+    from edged.config import Settings
     from edged.runtime.demo_view import DemoView
 
 SOURCES = {"north": 1, "south": 2}
@@ -64,7 +65,7 @@ def _watch(view: DemoView, seconds: float, stop: StopSignal) -> None:
         stop.request()
 
 
-def _settings(folder: Path, endpoint: str, spec: Path) -> object:
+def _settings(folder: Path, endpoint: str, spec: Path) -> Settings:
     from edged.config import Settings
 
     sources = [{"name": name, "uri": f"synthetic://shapes?fps={_FPS}&seed={seed}"} for name, seed in SOURCES.items()]
