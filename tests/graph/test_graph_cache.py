@@ -87,12 +87,12 @@ def test_what_a_killed_build_left_is_swept(spec: ModelSpec, tmp_path: Path) -> N
     first = prepare(spec, tmp_path / "cache")
     folder = Path(first.path).parent
     Path(first.path).unlink()
-    for name, age in (("old.tmp", 7200), ("new.tmp", 0)):
+    for name, age in ((".old.tmp", 7200), (".new.tmp", 0)):
         (folder / name).write_bytes(b"half")
         now = (folder / name).stat().st_mtime
         os.utime(folder / name, (now - age, now - age))
     prepare(spec, tmp_path / "cache")
-    assert sorted(os.listdir(folder)) == ["graph.onnx", "new.tmp", "report.json"]
+    assert sorted(os.listdir(folder)) == [".new.tmp", "graph.onnx", "report.json"]
 
 
 def test_the_digest_follows_everything_that_matters(spec: ModelSpec, save: MakeModel, tmp_path: Path) -> None:
