@@ -9,6 +9,7 @@ telling where one ends: all between ``scheme://`` and the last ``@`` goes. The p
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 HIDDEN = "***"
 
@@ -32,7 +33,9 @@ _SECRET_NAME = re.compile(
 _VALUE = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')?(?:\\.|[^\s&])*", re.DOTALL)
 # Behind "user-pw=my secret": the quotes stand around the whole property.
 _QUOTED_REST = {quote: re.compile(rf"(?:\\.|[^{quote}\\])*(?={quote})", re.DOTALL) for quote in "\"'"}
-_HEADER = re.compile(r"(\bauthorization\s*:\s*)[^\r\n]*", re.IGNORECASE)
+_HEADER = re.compile(r"\bauthorization\s*:\s*([^\r\n]*)", re.IGNORECASE)
+
+Span = tuple[int, int]
 
 
 def redact(text: str) -> str:
@@ -47,74 +50,74 @@ def redact(text: str) -> str:
         text: anything: a URL, a log line, a pipeline, several lines.
 
     Returns:
-        The text without them; redacting it again changes nothing.
+        The text without them.
     """
-    if "@" in text:
-        text = _hide_userinfo(text)
-        text = _WORD.sub(_hide_bare_userinfo, text)
-    text = _hide_encoded_userinfo(text)
-    text = _hide_parameters(text)
-    return _HEADER.sub(rf"\1{HIDDEN}", text)
+    # All rules look at the text as it came: what one of them hides may be what another would have known a secret by.
+    rules = (_userinfo, _bare_userinfo, _encoded_userinfo, _parameters, _headers)
+    pieces: list[str] = []
+    done = 0
+    for begin, end in sorted(span for rule in rules for span in rule(text)):
+        if begin > done or not pieces:
+            pieces += [text[done:begin], HIDDEN]
+        done = max(done, end)
+    return "".join(pieces) + text[done:]
 
 
-def _hide_userinfo(text: str) -> str:
-    """Hide all between ``scheme://`` and the last ``@`` that may belong to it."""
+def _userinfo(text: str) -> Iterator[Span]:
+    """What stands between ``scheme://`` and the last ``@`` that may belong to it."""
     first = text.find("://")
-    if first < 0:
-        return text
+    if first < 0 or "@" not in text:
+        return
     begin = first + len("://")
-    pieces = [text[:begin]]
     for following in _NEXT_URL.finditer(text, begin):
         part = text[begin : following.start()]
         if ":" in part and "@" not in part:
             continue  # "rtsp://user:half a rtsp://password@host": no URL ended here
-        pieces += [_without_userinfo(part), following.group()]
+        yield from _head_userinfo(part, begin)
         begin = following.end()
-    pieces.append(_without_userinfo(text[begin:]))
-    return "".join(pieces)
+    yield from _head_userinfo(text[begin:], begin)
 
 
-def _without_userinfo(rest: str) -> str:
-    """Hide the credentials at the head of what follows ``scheme://``."""
-    userinfo, at, tail = rest.rpartition("@")
-    if not at:
-        return rest
-    if ":" not in userinfo and re.search(r"[/\s]", userinfo):
-        return rest  # rtsp://host/stream … someone@example.org: the @ belongs to something else
-    return f"{HIDDEN}@{tail}"
+def _head_userinfo(rest: str, begin: int) -> Iterator[Span]:
+    """The credentials at the head of what follows ``scheme://``, which begins at ``begin``."""
+    userinfo, at, _ = rest.rpartition("@")
+    # rtsp://host/stream … someone@example.org: that @ belongs to something else
+    if at and (":" in userinfo or not re.search(r"[/\s]", userinfo)):
+        yield begin, begin + len(userinfo)
 
 
-def _hide_bare_userinfo(word: re.Match[str]) -> str:
-    """Hide the credentials of ``admin:secret@camera``: an address without a scheme, which people forget to write."""
-    opening, rest = word.groups()
-    address, scheme_end, path = rest.partition("://")
-    userinfo, at, host = address.rpartition("@")
-    user, colon, _ = userinfo.partition(":")
-    if not (at and colon) or "/" in user:
-        return word.group()
-    return f"{opening}{HIDDEN}@{host}{scheme_end}{path}"
+def _bare_userinfo(text: str) -> Iterator[Span]:
+    """The credentials of ``admin:secret@camera``: an address without a scheme, which people forget to write."""
+    if "@" not in text:
+        return
+    for word in _WORD.finditer(text):
+        userinfo, at, _ = word[2].partition("://")[0].rpartition("@")
+        user, colon, _ = userinfo.partition(":")
+        if at and colon and "/" not in user:
+            yield word.start(2), word.start(2) + len(userinfo)
 
 
-def _hide_encoded_userinfo(text: str) -> str:
-    """Hide the credentials of a percent-encoded URL, as it stands where one URL is a parameter of another."""
+def _encoded_userinfo(text: str) -> Iterator[Span]:
+    """The credentials of a percent-encoded URL, as it stands where one URL is a parameter of another."""
     start, at = _ENCODED_START.search(text), text.rfind(_ENCODED_AT)
-    if start is None or at < start.end():
-        return text
-    return f"{text[: start.end()]}{HIDDEN}{text[at:]}"
+    if start is not None and at >= start.end():
+        yield start.end(), at
 
 
-def _hide_parameters(text: str) -> str:
-    """Hide the values of parameters and properties whose name speaks of a secret."""
-    pieces, done = [], 0
+def _parameters(text: str) -> Iterator[Span]:
+    """The values of parameters and properties whose name speaks of a secret."""
+    done = 0
     while (assignment := _ASSIGNMENT.search(text, done)) is not None:
-        end = assignment.end()
-        pieces.append(text[done:end])
+        done = assignment.end()
         if _SECRET_NAME.search(assignment[1]):
-            pieces.append(HIDDEN)
-            end = _value_end(text, assignment)
-        done = end
-    pieces.append(text[done:])
-    return "".join(pieces)
+            done = _value_end(text, assignment)
+            yield assignment.end(), done
+
+
+def _headers(text: str) -> Iterator[Span]:
+    """What follows ``Authorization:``, up to the end of the line."""
+    for header in _HEADER.finditer(text):
+        yield header.span(1)
 
 
 def _value_end(text: str, assignment: re.Match[str]) -> int:

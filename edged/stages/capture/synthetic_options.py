@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The options of ``synthetic://shapes?fps=30&seed=0&size=640x480&frames=0``."""
+"""The options of ``synthetic://shapes?fps=30&seed=0&size=640x480&frames=0&cache=0``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from edged.errors import SettingsError
 
 MIN_SIDE, MAX_SIDE = 32, 16384
 MAX_FPS = 1000.0
-FORM = "synthetic://shapes?fps=30&seed=0&size=640x480&frames=0"
+MAX_CACHE_BYTES = 512 * 1024 * 1024
+FORM = "synthetic://shapes?fps=30&seed=0&size=640x480&frames=0&cache=0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class SyntheticOptions:
         width: pixels.
         height: pixels.
         frames: how many before the source ends; 0 = never.
+        cache: how many frames are drawn, each once, and then shown again and again; 0 = each is drawn anew. Showing a
+            frame again costs next to nothing, which is for measurements of everything but the source.
     """
 
     fps: float = 30.0
@@ -32,6 +35,7 @@ class SyntheticOptions:
     width: int = 640
     height: int = 480
     frames: int = 0
+    cache: int = 0
 
 
 def parse_options(query: str, *, where: str) -> SyntheticOptions:
@@ -45,7 +49,7 @@ def parse_options(query: str, *, where: str) -> SyntheticOptions:
         The options, with defaults for those not given.
 
     Raises:
-        SettingsError: an option that is unknown, given twice, or out of bounds.
+        SettingsError: an option that is unknown, given twice, or out of bounds, or a cache that is too large.
     """
     values: dict[str, int | float] = {}
     seen: set[str] = set()
@@ -62,7 +66,14 @@ def parse_options(query: str, *, where: str) -> SyntheticOptions:
             raise SettingsError(
                 f"option {name} is {text!r}, which is not {error}", where=where, remedy=f"write {FORM}"
             ) from None
-    return _options(values)
+    options = _options(values)
+    if options.cache * options.width * options.height * 3 > MAX_CACHE_BYTES:
+        raise SettingsError(
+            f"option cache is {options.cache}, which takes more than {MAX_CACHE_BYTES >> 20} MiB at this size",
+            where=where,
+            remedy="lower cache or size",
+        )
+    return options
 
 
 def _options(values: dict[str, int | float]) -> SyntheticOptions:
@@ -73,6 +84,7 @@ def _options(values: dict[str, int | float]) -> SyntheticOptions:
         width=int(values.get("width", default.width)),
         height=int(values.get("height", default.height)),
         frames=int(values.get("frames", default.frames)),
+        cache=int(values.get("cache", default.cache)),
     )
 
 
@@ -101,6 +113,10 @@ def _frames_option(text: str) -> dict[str, int | float]:
     return {"frames": _whole(text, 0, 10**12 - 1, "a whole number, 0 for no end")}
 
 
+def _cache_option(text: str) -> dict[str, int | float]:
+    return {"cache": _whole(text, 0, 10**12 - 1, "a whole number, 0 for none")}
+
+
 def _size_option(text: str) -> dict[str, int | float]:
     what = f"width x height such as 640x480, each from {MIN_SIDE} to {MAX_SIDE}"
     width, _, height = text.partition("x")
@@ -111,5 +127,6 @@ _OPTIONS: dict[str, Callable[[str], dict[str, int | float]]] = {
     "fps": _fps_option,
     "seed": _seed_option,
     "size": _size_option,
+    "cache": _cache_option,
     "frames": _frames_option,
 }

@@ -8,19 +8,32 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 import pytest
 
 from edged.stages.capture.readers import open_reader
-from edged.stages.capture.readers.base import DecodeError, ReadFailedError
+from edged.stages.capture.readers.base import Reader, ReadFailedError
 from edged.stages.capture.readers.gstreamer import has_gstreamer
 from edged.stages.capture.readers.rtsp import RtspReader
 from edged.stages.capture.uri import parse
 
 WIDTH, HEIGHT = 320, 240
-SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\na=control:track\r\na=framerate:25\r\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what the user or an earlier test set."""
+    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")  # so that it is put back afterwards, set or not
+    monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS")
+
+
+SDP = (
+    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n"
+    "m=video 0 RTP/AVP 26\r\na=control:track\r\na=framerate:25\r\n"
+)
 
 
 def _rtp_jpeg(level: int) -> tuple[bytes, bytes]:
@@ -43,7 +56,7 @@ def _rtp_jpeg(level: int) -> tuple[bytes, bytes]:
 def _packets(index: int, sequence: int) -> list[bytes]:
     """One frame as interleaved RTP packets."""
     tables, scan = _rtp_jpeg(10 * index % 250)
-    packets = []
+    packets: list[bytes] = []
     for offset in range(0, len(scan), 1000):
         part = scan[offset : offset + 1000]
         marker = 0x80 if offset + 1000 >= len(scan) else 0
@@ -56,33 +69,37 @@ def _packets(index: int, sequence: int) -> list[bytes]:
     return packets
 
 
-def _answer(client: socket.socket, stop: threading.Event, frames: int, *, hold: bool, status: str) -> None:
+def _request(requests: BinaryIO) -> dict[str, str]:
+    """One request's method and sequence header; empty when the client has gone."""
+    found: dict[str, str] = {}
+    while (line := requests.readline().decode().strip()) != "":
+        if not found:
+            found["method"] = line.split()[0]
+        elif line.lower().startswith("cseq"):
+            found["number"] = line
+    return found
+
+
+def _answer(client: socket.socket, stop: threading.Event, frames: int, *, hold: bool, status: str, gap: float) -> None:
     """Speak RTSP with one client: up to PLAY, then send so many frames, then hang up or hold the line."""
-    requests = client.makefile("rb")
-    while True:
-        lines = [line.decode().strip() for line in iter(requests.readline, b"\r\n")]
-        if not lines:
-            return
-        method = lines[0].split()[0]
-        number = next(line for line in lines if line.lower().startswith("cseq"))
-        extra, body = "Session: 1\r\n", ""
-        if method == "DESCRIBE":
-            extra, body = "Content-Type: application/sdp\r\n", SDP
-        elif method == "SETUP":
-            extra += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"
-        elif method == "OPTIONS":
-            extra = "Public: DESCRIBE, SETUP, PLAY\r\n"
-        outcome = status if method == "DESCRIBE" else "200 OK"
-        text = f"RTSP/1.0 {outcome}\r\n{number}\r\n{extra}Content-Length: {len(body)}\r\n\r\n{body}"
-        client.sendall(text.encode())
-        if method == "PLAY":
-            break
+    requests, method = client.makefile("rb"), ""
+    heads = {
+        "OPTIONS": "Public: DESCRIBE, SETUP, PLAY\r\n",
+        "DESCRIBE": "Content-Type: application/sdp\r\n",
+        "SETUP": "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n",
+        "PLAY": "Session: 1\r\n",
+    }
+    while method != "PLAY" and (request := _request(requests)):
+        method = request["method"]
+        outcome, body = (status, SDP) if method == "DESCRIBE" else ("200 OK", "")
+        head = f"RTSP/1.0 {outcome}\r\n{request['number']}\r\n{heads.get(method, '')}"
+        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
     sequence = 0
-    for index in range(frames):
+    for index in range(frames if method == "PLAY" else 0):
         for packet in _packets(index, sequence):
             client.sendall(packet)
             sequence += 1
-        if stop.wait(0.01):
+        if stop.wait(gap):
             return
     if hold:
         stop.wait(20)
@@ -119,9 +136,18 @@ def _listening(serve: Callable[[socket.socket, threading.Event], None]) -> Itera
 
 
 @contextmanager
-def _camera(frames: int, *, hold: bool = False, status: str = "200 OK") -> Iterator[int]:
-    with _listening(lambda client, stop: _answer(client, stop, frames, hold=hold, status=status)) as port:
+def _camera(frames: int, *, hold: bool = False, status: str = "200 OK", gap: float = 0.01) -> Iterator[int]:
+    with _listening(lambda client, stop: _answer(client, stop, frames, hold=hold, status=status, gap=gap)) as port:
         yield port
+
+
+def _watch(reader: Reader, levels: list[float]) -> None:
+    """Note the brightness of each frame, until the camera fails."""
+    while len(levels) < 100:
+        picture = reader.read()
+        assert picture is not None
+        assert picture.image.shape == (HEIGHT, WIDTH, 3)
+        levels.append(float(picture.image.mean()))
 
 
 def test_frames_come_and_the_end_is_a_failure() -> None:
@@ -130,15 +156,26 @@ def test_frames_come_and_the_end_is_a_failure() -> None:
         assert reader.decode == "software"
         levels: list[float] = []
         with pytest.raises(ReadFailedError, match="ended the stream") as caught:
-            while len(levels) < 100:
-                picture = reader.read()
-                assert picture is not None
-                assert picture.image.shape == (HEIGHT, WIDTH, 3)
-                levels.append(float(picture.image.mean()))
+            _watch(reader, levels)
         reader.close()
     assert not caught.value.permanent
     assert len(levels) >= 30
     assert levels == sorted(levels[:25]) + levels[25:]
+
+
+def test_a_slow_camera_opens_at_once_and_its_frames_are_fresh() -> None:
+    """By default FFmpeg gathers 21 frames before it gives out the first, and all of them at once."""
+    with _camera(frames=50, gap=0.2) as port:
+        begin = time.monotonic()
+        reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream")
+        assert time.monotonic() < begin + 2
+        arrivals = []
+        for _ in range(5):
+            picture = reader.read()
+            assert picture is not None
+            arrivals.append(picture.captured_ns / 1e9)
+        reader.close()
+    assert arrivals[-1] - arrivals[1] > 0.4
 
 
 def test_a_silent_camera_times_out() -> None:
@@ -146,14 +183,17 @@ def test_a_silent_camera_times_out() -> None:
         reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream", read_timeout_s=0.5)
         begin = time.monotonic()
         with pytest.raises(ReadFailedError, match=r"no frame came within 0\.5 s"):
-            while time.monotonic() < begin + 5:
-                reader.read()
+            _watch(reader, [])
         assert time.monotonic() < begin + 3
         reader.close()
 
 
+def _hold(stop: threading.Event) -> None:
+    stop.wait(20)
+
+
 def test_a_black_hole_times_out() -> None:
-    with _listening(lambda _, stop: stop.wait(20) and None) as port:
+    with _listening(lambda _, stop: _hold(stop)) as port:
         begin = time.monotonic()
         with pytest.raises(ReadFailedError, match=rf"127\.0\.0\.1:{port} does not answer within 0\.5 s"):
             RtspReader(f"rtsp://u:S3cr@127.0.0.1:{port}/stream", open_timeout_s=0.5)
@@ -217,7 +257,3 @@ def test_gstreamer_pipeline_ends() -> None:
         count += 1
     assert count == 5
     reader.close()
-
-
-def test_decode_errors_are_not_failures() -> None:
-    assert not issubclass(DecodeError, ReadFailedError)

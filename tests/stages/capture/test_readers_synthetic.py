@@ -37,3 +37,20 @@ def test_without_a_number_it_never_ends() -> None:
         picture = reader.read()
         assert picture is not None
         assert picture.image is image
+
+
+def test_a_cache_repeats_the_first_frames_of_the_scene() -> None:
+    reader = open_reader(parse("synthetic://shapes?seed=3&size=96x64&cache=3&frames=8"), live=False)
+    scene = ShapesScene(3, 96, 64)
+    images = []
+    for index in range(8):
+        picture = reader.read()
+        assert picture is not None
+        np.testing.assert_array_equal(picture.image, scene.render(index % 3))
+        images.append(picture.image)
+    assert reader.read() is None
+    assert images[0] is images[3] is images[6], "a frame was drawn twice"
+    reader.rewind()
+    again = reader.read()
+    assert again is not None
+    assert again.image is images[0]

@@ -61,7 +61,7 @@ def test_picture_has_times_and_one_buffer(tmp_path: Path) -> None:
     assert isinstance(first, Picture)
     assert before <= first.captured_ns <= time.monotonic_ns()
     assert before_at <= first.captured_at_ns <= time.time_ns()
-    assert (first.image.shape, first.image.dtype, first.file) == ((HEIGHT, WIDTH, 3), np.uint8, "")
+    assert (first.image.shape, first.image.dtype.name, first.file) == ((HEIGHT, WIDTH, 3), "uint8", "")
     second = reader.read()
     assert second is not None
     assert np.shares_memory(first.image, second.image)
@@ -87,7 +87,8 @@ def test_odd_names_are_literal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", [0.3, 0.5, 0.9])
 def test_a_file_that_was_cut_off_is_a_short_file(tmp_path: Path, part: float) -> None:
     data = _write(tmp_path / "a.avi").read_bytes()
-    (tmp_path / "cut.avi").write_bytes(data[: int(part * len(data))])
+    begin = data.index(b"movi")
+    (tmp_path / "cut.avi").write_bytes(data[: begin + int(part * (len(data) - begin))])
     reader = VideoReader(str(tmp_path / "cut.avi"))
     count = len(_brightness(reader))
     assert 0 < count < 20
@@ -176,7 +177,7 @@ def test_environment_leaves_what_is_set(monkeypatch: pytest.MonkeyPatch) -> None
 def test_odd_formats_become_bgr(shape: tuple[int, ...], dtype: str) -> None:
     value = 200 if dtype == "uint8" else 200 << 8
     image = to_bgr(np.full(shape, value, dtype))
-    assert (image.shape, image.dtype) == ((4, 6, 3), np.uint8)
+    assert (image.shape, image.dtype.name) == ((4, 6, 3), "uint8")
     assert (image == 200).all()
 
 

