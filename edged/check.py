@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import msgspec
 
 from edged.config import Loaded, load
 from edged.graph.prepare import PreparedModel, prepare
-from edged.runtime.setup import Setup, resolve
+from edged.runtime.setup import Setup, SourceSetup, resolve
+from edged.stages.capture.readers.base import DecodeError, ReadFailedError, quiet_environment
 from edged.stages.capture.redact import redact
 
 _NOT_SET = "not set"
@@ -53,8 +55,36 @@ def run_check(
             raise source.error
     _check_keys(setup)
     prepared = prepare(setup.spec, setup.cache)
+    for source in setup.sources:
+        if source.uri.on_disk:
+            _check_readable(source)
     show(_as_json(config, loaded, setup, prepared) if as_json else _summary(setup, prepared))
     return 0
+
+
+def _check_readable(source: SourceSetup) -> None:
+    """Take one picture from a file or a folder: nothing less tells that it holds one.
+
+    Raises:
+        SourceError: it holds none.
+    """
+    os.environ.update(quiet_environment())
+    # Only now, and only for such sources: OpenCV reads the environment when it is loaded, and loading takes time.
+    from edged.stages.capture.readers import open_reader
+
+    try:
+        reader = open_reader(source.uri, live=source.live)
+        try:
+            while True:
+                try:
+                    reader.read()
+                except DecodeError:
+                    continue
+                return
+        finally:
+            reader.close()
+    except ReadFailedError as error:
+        raise source.refusal(str(error)) from error
 
 
 def _check_keys(setup: Setup) -> None:

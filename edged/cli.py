@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``edged run | demo | check | tail``.
+"""The command line: ``edged run | demo | check | tail | keys``.
 
 Next to nothing is imported before `main` runs: a signal that arrives before its handler stands kills the process.
 """
@@ -61,7 +61,7 @@ def _dispatch(arguments: list[str], stop: StopSignal | None) -> int:
         return 0
     if stop is not None:
         return _serve(given, stop)
-    return _check(given) if given.command == "check" else _tail(given)
+    return {"check": _check, "tail": _tail, "keys": _keys}[given.command](given)
 
 
 def _serve(given: Namespace, stop: StopSignal) -> int:
@@ -81,6 +81,14 @@ def _check(given: Namespace) -> int:
     from edged.check import run_check
 
     return run_check(given.config, given.overrides, os.environ, as_json=given.json, show=_show)
+
+
+def _keys(given: Namespace) -> int:
+    from edged.stages.publish.security import create_keys
+
+    public, secret = create_keys(given.folder, given.name)
+    print(f"{secret}\tkeep it; only its owner can read it\n{public}\thand it out")
+    return 0
 
 
 def _tail(given: Namespace) -> int:

@@ -26,6 +26,7 @@ commands:
   demo    run a built-in model on synthetic sources and show what it sees
   check   check a configuration and show every setting and where it comes from
   tail    print what a running daemon publishes
+  keys    make key pairs for encrypted tcp endpoints
 
 edged COMMAND --help tells more; edged --version prints the version."""
 
@@ -159,6 +160,16 @@ def _tail_parser() -> ArgumentParser:
     return parser
 
 
+def _keys_parser() -> ArgumentParser:
+    parser = _parser("keys", "Make a CURVE key pair: NAME.key to hand out, NAME.key_secret to keep.")
+    parser.add_argument("action", choices=["create"])
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(), metavar="DIR", help="where (default: the working folder)"
+    )
+    return parser
+
+
 def _settings_parser(name: str, description: str) -> ArgumentParser:
     parser = _parser(name, description, epilog=_SETTINGS)
     parser.add_argument(
@@ -178,4 +189,5 @@ _PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "demo": _demo_parser,
     "check": _check_parser,
     "tail": _tail_parser,
+    "keys": _keys_parser,
 }

@@ -13,6 +13,7 @@
         ├── SettingsError                  a key, a value, a missing file
         ├── ModelError                     the spec, the ONNX file, the labels
         │   └── DecoderError               the decoder does not fit the model's outputs
+        ├── EngineError                    an engine that is missing, broken or not valid here, or cannot be built
         ├── StateDirError                  state_dir cannot be written
         └── SourceError                    a file or folder source that is not there or holds nothing readable
 
@@ -112,6 +113,10 @@ class DecoderError(ModelError):
     """A decoder that does not fit the model's outputs."""
 
 
+class EngineError(ConfigError):
+    """An engine that is missing, broken, not valid on this device, or that cannot be built from what was given."""
+
+
 class StateDirError(ConfigError):
     """A state directory that cannot be written."""
 
@@ -135,6 +140,7 @@ BY_NAME: dict[str, type[EdgedError]] = {
         SettingsError,
         ModelError,
         DecoderError,
+        EngineError,
         StateDirError,
         SourceError,
     )

@@ -7,7 +7,6 @@ import os
 import tempfile
 from pathlib import Path
 
-
 TEMPORARY = ".tmp"
 """How the names of files end that are not whole yet; what a killed process left may be removed."""
 

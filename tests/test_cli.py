@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -30,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos" / "a.png").write_bytes(b"not looked at by check")
+    (tmp_path / "photos" / "a.png").write_bytes(cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes())
     write_model(tmp_path / "tiny.onnx")
     (tmp_path / "tiny.toml").write_text(
         'id = "tiny"\nonnx = "tiny.onnx"\ntask = "raw"\ndecoder = "raw"\n[input]\nsize = [32, 32]\n'
@@ -174,6 +175,7 @@ SPOILED: dict[str, tuple[list[str], int, str]] = {
         78,
         "source b: file:///no.mp4: no such file",
     ),
+    "no picture in it": (['--sources=[{{"name": "a", "uri": "file://{}/tiny.toml"}}]'], 78, "source a: file://"),
     "no pictures": (['--sources=[{{"name": "a", "uri": "dir://{}/state"}}]'], 78, "dir://"),
     "unknown scheme": (
         [f'--sources=[{{{{"name": "a", "uri": "foo://u:{SECRET}@h"}}}}]'],

@@ -17,6 +17,7 @@ from importlib import import_module
 from edged.errors import EdgedError, InternalError
 from edged.runtime.channel import Channel
 from edged.runtime.control import Control, StoppedError
+from edged.runtime.signals import STOP_SIGNALS
 from edged.stages.capture.redact import redact
 
 _PR_SET_PDEATHSIG = 1
@@ -62,8 +63,9 @@ def main(argv: list[str]) -> int:
     """Run one child process."""
     role, name, fd, parent = argv
     # Ctrl-C and many a service manager's SIGTERM reach the whole group; the supervisor alone decides who stops when.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # They came in blocked (see launch), for an interpreter that still starts would die of them, with a traceback.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     tie_to_parent(int(parent))
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"edged:{role}".encode()[:15], 0, 0, 0)
     serve(role, name, socket.socket(fileno=int(fd)))

@@ -9,6 +9,8 @@ from edged.errors import EdgedError, InternalError
 from edged.runtime.channel import Channel, ChannelClosedError, Note
 
 _LOOK_S = 60.0
+_LONGEST_TEXT = 4000
+"""Characters of each part of a reported error: a library's text may be longer than a message can be."""
 
 
 class StoppedError(Exception):
@@ -38,8 +40,9 @@ class Control:
 
     def report(self, error: EdgedError) -> None:
         """Tell the supervisor why this child cannot go on."""
-        body = {"name": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy}
-        self._channel.send("error", body)
+        parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
+        cut = {part: text[:_LONGEST_TEXT] for part, text in parts.items()}
+        self._channel.send("error", {"name": type(error).__name__, **cut})
 
     def expect(self, kind: str) -> Note:
         """The next note, which must be of a kind; waits as long as the supervisor lives.

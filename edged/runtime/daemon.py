@@ -47,11 +47,13 @@ def run_daemon(config: Path, overrides: Sequence[str], exit_when_done: bool, sto
 def run_settings(settings: Settings, *, exit_when_done: bool, stop: StopSignal) -> int:
     """Run the daemon with settings that are loaded already."""
     from edged.runtime.launch import Launcher, ProcessLauncher, ThreadLauncher
-    from edged.runtime.setup import hold_endpoints, resolve
+    from edged.runtime.setup import hold_endpoints, resolve, without_effect
     from edged.runtime.supervisor import Supervisor
 
     _LOG.info("edged %s starts", __version__)
     setup = resolve(settings)
+    for key in without_effect(settings):
+        _LOG.warning("%s has no effect in this version", key)
     _raise_descriptor_limit()
     launcher: Launcher = ProcessLauncher()
     if settings.daemon.isolation == "thread":

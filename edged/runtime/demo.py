@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +41,7 @@ def run_demo(seconds: float, stop: StopSignal) -> int:
     with tempfile.TemporaryDirectory(prefix="edged-demo-") as folder, as_file(files("edged") / "assets") as assets:
         endpoint = f"ipc://{folder}/predictions.sock"
         settings = _settings(Path(folder), endpoint, assets / "shapes.toml")
-        view = DemoView(endpoint, SOURCES, since_s=process_start_s())
+        view = DemoView(endpoint, SOURCES, since_s=stop.since_s)
         # The supervisor needs the main thread; the view is a subscriber like any other.
         watcher = threading.Thread(target=_watch, args=(view, seconds, stop), name="view", daemon=True)
         watcher.start()
@@ -77,10 +76,3 @@ def _settings(folder: Path, endpoint: str, spec: Path) -> Settings:
             "publish": {"bind": [endpoint], "wait_for_subscribers": 1},
         }
     )
-
-
-def process_start_s() -> float:
-    """When this process was started, on CLOCK_MONOTONIC (seconds, to a hundredth)."""
-    stat = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    started_since_boot = int(stat[19]) / 100
-    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - started_since_boot)

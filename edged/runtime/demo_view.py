@@ -55,7 +55,7 @@ class DemoView:
     Args:
         endpoint: to connect to.
         sources: seed of the synthetic scene, by source name.
-        since_s: when the process started, for the time to the first prediction (monotonic seconds).
+        since_s: when the program started, for the time to the first prediction (monotonic seconds).
     """
 
     def __init__(self, endpoint: str, sources: Mapping[str, int], *, since_s: float) -> None:
@@ -125,7 +125,7 @@ class DemoView:
         console = self._console
         console.print(self.table())
         if self._first_s is not None:
-            console.print(f"first prediction {self._first_s - self._since_s:.2f} s after the process started", end="; ")
+            console.print(f"first prediction {self._first_s - self._since_s:.2f} s after the start", end="; ")
             total = sum(seen.count for seen in self._seen.values())
             console.print(f"{total} predictions received, {self._lost} lost on the way")
             written = self._write_picture(picture)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edged.runtime.channel import Channel
+from edged.runtime.signals import STOP_SIGNALS
 
 
 class Handle(Protocol):
@@ -69,7 +71,12 @@ class ProcessLauncher:
         mine, theirs = Channel.pair()
         with theirs:
             command = [sys.executable, "-m", "edged.runtime.child", role, name, str(theirs.fileno()), str(os.getpid())]
-            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            # The child inherits the mask: nothing interrupts it before it has come to ignore what reaches the group.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            try:
+                process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return _Process(process), mine
 
 

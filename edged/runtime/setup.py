@@ -37,6 +37,11 @@ class SourceSetup:
         """Age limit at publish; None for lossless sources."""
         return int(self.settings.max_age_ms * 1e6) if self.live else None
 
+    def refusal(self, reason: str) -> SourceError:
+        """The error for a source that can never work, for a reason that showed when it was opened."""
+        where = f"source {self.settings.name}: {self.uri.shown}"
+        return SourceError(reason, where=where, remedy="mend or remove the source")
+
 
 @dataclass(slots=True)
 class Setup:
@@ -135,3 +140,16 @@ def _check_engine(settings: Settings) -> None:
             where="engine.build",
             remedy='use "never"',
         )
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """Settings that this version accepts and does not act on yet, as far as they were changed from their defaults."""
+    engine, monitor = settings.engine, settings.monitor
+    found = {
+        "engine.device": engine.device != 0,
+        "engine.io": engine.io != "auto",
+        "monitor.governor": monitor.governor != "off",
+        "monitor.verify_every": monitor.verify_every != 0,
+    }
+    keys = [key for key, changed in found.items() if changed]
+    return keys + [f"decode of source {source.name}" for source in settings.sources if source.decode == "hardware"]

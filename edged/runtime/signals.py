@@ -9,15 +9,24 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from types import FrameType
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """Set once by the first SIGTERM or SIGINT; readable from then on, so that a selector wakes."""
+    """Set once by the first SIGTERM or SIGINT; readable from then on, so that a selector wakes.
+
+    Attributes:
+        requested: whether a stop was asked for.
+        since_s: when this was made, at the very start of the program (monotonic seconds).
+    """
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self.requested = False
+        self.since_s = time.monotonic()
 
     def fileno(self) -> int:
         """Descriptor that becomes readable when a stop is requested."""
@@ -42,6 +51,6 @@ def install() -> StopSignal:
     def handler(_number: int, _frame: FrameType | None) -> None:
         stop.request()
 
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
+    for number in STOP_SIGNALS:
+        signal.signal(number, handler)
     return stop

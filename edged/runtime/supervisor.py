@@ -33,6 +33,14 @@ _HEALTH_EVERY_S = 1.0
 _REAP_S = 2.0
 _TOO_MANY_DEATHS = 5
 _DRAIN_STEP_S = 0.02
+_IN_WORDS: dict[SourceState, str] = {
+    "opening": "is opening",
+    "live": "is live",
+    "stalled": "is stalled",
+    "backoff": "is down and will be tried again",
+    "ended": "has ended",
+    "failed": "has failed",
+}
 
 
 class StopRequestedError(Exception):
@@ -99,7 +107,7 @@ class Supervisor:
             if source.error is None:
                 self._launch(capture)
             else:
-                self._source_failed(capture.source, str(source.error), source.error)
+                self._source_failed(capture.source, source.error.what, source.error)
                 state.error = source.error
         self._wait(lambda: self._prepared is not None, _PREPARE_S, "the model was not prepared")
         assert self._prepared is not None
@@ -199,7 +207,7 @@ class Supervisor:
             self._set_source(member.source, "ended", "")
         elif note.body["permanent"]:
             reason = note.body["reason"]
-            self._source_failed(member.source, reason, briefing.source_error(member.name, reason))
+            self._source_failed(member.source, reason, self._setup.sources[member.source].refusal(reason))
         else:
             self._set_source(member.source, "backoff", note.body["reason"])
 
@@ -296,7 +304,7 @@ class Supervisor:
             current.decode = decode
         if changed:
             severity = "warning" if state in ("backoff", "stalled") else "error" if state == "failed" else "info"
-            text = f"source {self._names[index]} is {state}" + (f": {reason}" if reason else "")
+            text = f"source {self._names[index]} {_IN_WORDS[state]}" + (f": {reason}" if reason else "")
             self._announce(f"source-{state}", self._names[index], severity, text)
 
     def _source_failed(self, index: int, reason: str, error: EdgedError) -> None:
@@ -350,7 +358,10 @@ class Supervisor:
             self._selector.select(_DRAIN_STEP_S)
 
     def _end(self, members: list[Member], patience_s: float) -> None:
-        """Ask children to stop, and kill those that have not within the time given."""
+        """Ask children to stop, and kill those that have not within the time given.
+
+        Those that still start do not listen yet and hold nothing of value: they are not waited for.
+        """
         alive = [member for member in members if member.running is not None]
         for member in alive:
             member.tell("stop")
@@ -360,8 +371,8 @@ class Supervisor:
         for member in alive:
             assert member.running is not None
             handle, _ = member.running
-            if handle.wait(max(0.0, end - time.monotonic())) is None:
-                if patience_s > 0 and member.source < 0:
+            if handle.wait(max(0.0, end - time.monotonic()) if member.ready else 0.0) is None:
+                if member.ready and member.source < 0:
                     _LOG.warning("%s did not stop within %.1f s and is killed", member.label, patience_s)
                 handle.kill()
             self._bury(member)

@@ -212,23 +212,24 @@ class FrameTable:
                 if words[self._bases[frame.slot] + _STATE] == READY
                 and words[self._bases[frame.slot] + _FRAME_ID] == frame.frame_id
             ]
-            if kept:
-                self._table.change([(self._bases[frame.slot] + _STATE, TAKEN) for frame in kept])
+            # Each on its own: a kill in between leaves some taken and some waiting, which is just as well.
+            for frame in kept:
+                words[self._bases[frame.slot] + _STATE] = TAKEN
         return kept
 
     def drop_stale(self, wanted: list[Ready]) -> int:
         """Drop waiting frames that are too old to be worth a place in a batch; returns how many were still there."""
         taken = self.take(wanted)
-        if taken:
+        for frame in taken:
             with self._table.locked():
-                changes = [(self._bases[frame.slot] + _STATE, FREE) for frame in taken]
-                self._table.change([*changes, (STALE, self.words[STALE] + len(taken))])
+                self._table.change([(self._bases[frame.slot] + _STATE, FREE), (STALE, self.words[STALE] + 1)])
         return len(taken)
 
     def release(self, slots: list[int]) -> None:
         """Free slots whose frames are no longer read."""
         with self._table.locked():
-            self._table.change([(self._bases[slot] + _STATE, FREE) for slot in slots])
+            for slot in slots:
+                self.words[self._bases[slot] + _STATE] = FREE
 
     def record(self, source: int, slot: int) -> FrameRecord:
         """What is known of the frame in a slot that the caller holds."""
@@ -306,13 +307,14 @@ class FrameTable:
         words = self.words
         with self._table.locked():
             held = self._in_state(TAKEN)
-            lost = [
+            lost = {
                 slot
                 for slot in held
                 if (frame_id := words[self._bases[slot] + _FRAME_ID]) not in delivered and frame_id > words[SETTLED]
-            ]
-            changes = [(self._bases[slot] + _STATE, FREE) for slot in held]
-            self._table.change([*changes, (FAILED, words[FAILED] + len(lost))])
+            }
+            for slot in held:
+                failed = words[FAILED] + (1 if slot in lost else 0)
+                self._table.change([(self._bases[slot] + _STATE, FREE), (FAILED, failed)])
         return len(lost)
 
     def count_shutdown(self) -> int:

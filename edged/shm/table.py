@@ -17,7 +17,7 @@ from edged.shm.lock import FileLock
 from edged.shm.region import Region
 
 _MAGIC = 0x65646765_64303031
-_LOG_ENTRIES = 512
+_LOG_ENTRIES = 64
 _HEADER_WORDS = 2 + 2 * _LOG_ENTRIES
 HEADER_BYTES = 8 * _HEADER_WORDS
 
@@ -56,7 +56,7 @@ class Table:
         """Set words to new values, all or none; call under `locked`.
 
         Args:
-            changes: (word index, new value), at most 512.
+            changes: (word index, new value), at most 64.
         """
         log = self._log
         if len(changes) == 1:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,7 +17,7 @@ from edged.shm.table import Table
 
 
 @pytest.fixture
-def region():
+def region() -> Iterator[Region]:
     region = Region.create("test", 65536)
     yield region
     region.close()

@@ -112,7 +112,9 @@ class CaptureLoop:
             return True
         slot = self._table.acquire()
         while slot is None:
-            if not self._space.wait(_LONGEST_WAIT_S) and self._pause(0.0):
+            self._space.wait(_LONGEST_WAIT_S)
+            # Looked at after every wake-up: the supervisor wakes a source that waits for space to end it.
+            if self._pause(0.0):
                 return False
             slot = self._table.acquire()
         height, width = picture.image.shape[:2]

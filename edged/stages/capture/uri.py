@@ -81,7 +81,7 @@ def parse(uri: str, base: Path | None = None) -> SourceUri:
 
 
 def check_exists(source: SourceUri) -> None:
-    """Check that a file or folder source is there and may hold something readable; other kinds pass.
+    """Check that a file or folder source is there and may hold something readable; other kinds pass, but for ``csi``.
 
     Looks at names, sizes and permissions only, so that it is cheap: a damaged video is found when it is opened.
 
@@ -91,6 +91,12 @@ def check_exists(source: SourceUri) -> None:
     Raises:
         SourceError: it is not there, is of the wrong kind, may not be read, is empty, or is a folder without images.
     """
+    if source.kind == "csi":
+        raise SourceError(
+            "CSI cameras by number are not part of this version",
+            where=source.shown,
+            remedy="write the pipeline yourself: gst:nvarguscamerasrc ! …",
+        )
     if not source.on_disk:
         return
     try:
@@ -174,7 +180,8 @@ def _rtsp(uri: str, rest: str, base: Path | None) -> SourceUri:
         host, _ = parts.hostname, parts.port
     except ValueError:  # its text may quote the password
         host = None
-    if not host:
+    # RTSP has no fragments: what stands behind a # belongs to a password, and so may what looks like the host.
+    if not host or "#" in uri:
         raise SettingsError("an rtsp URL without a usable host and port", where=redact(uri), remedy=advice)
     return SourceUri("rtsp", uri)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import NamedTuple
 
 from edged.records import Ready
@@ -159,7 +160,9 @@ class Collator:
     def _select(self, now_ns: int, fresh: Mapping[int, Sequence[Ready]]) -> list[Pick]:
         order = sorted(fresh, key=lambda source: self._rank(now_ns, source))
         shape = fresh[order[0]][0].shape
-        queues = {source: [frame for frame in fresh[source] if frame.shape == shape] for source in order}
+        # Up to the first frame of another shape only: a source's frames leave in order, or publish would take the one
+        # that was passed over for one that is settled already.
+        queues = {source: list(takewhile(lambda frame: frame.shape == shape, fresh[source])) for source in order}
         batch: list[Pick] = []
         depth = 0
         while len(batch) < self.max_batch:

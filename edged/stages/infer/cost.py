@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 _WEIGHT = 0.2
+_FORGET = 0.5
 
 
 class BatchCost:
@@ -16,6 +17,15 @@ class BatchCost:
         """Learn from a batch of ``count`` frames that took ``took_ns``."""
         before = self._known.get(count)
         self._known[count] = took_ns if before is None else before + _WEIGHT * (took_ns - before)
+
+    def doubt(self) -> None:
+        """Trust what is known half as much: it left nothing to run, and only a batch that runs can correct it.
+
+        Without this one batch that hung (a suspended machine, a stopped process) would make every later frame look too
+        late for ever.
+        """
+        for count in self._known:
+            self._known[count] *= _FORGET
 
     def estimate(self, count: int) -> int:
         """Expected nanoseconds for ``count`` frames; 0 while nothing is known.

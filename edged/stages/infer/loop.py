@@ -121,6 +121,8 @@ class InferLoop:
             return None
         ended = frozenset(index for index, source in enumerate(self._sources) if source.table.ended)
         batch, stale, wake_ns = self._decide(time.monotonic_ns(), self._waiting, self._cost.estimate, ended)
+        if stale and not batch:
+            self._cost.doubt()
         picks = self._take(batch, stale)
         closed = time.monotonic_ns()
         before = time.process_time_ns()

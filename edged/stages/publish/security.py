@@ -116,7 +116,7 @@ def _load(path: Path, where: str) -> tuple[bytes, bytes | None]:
     except (OSError, ValueError, LookupError) as error:
         # The error's own text may quote the file, and with it a key.
         raise SettingsError(
-            f"{path} cannot be read as a key file", where=where, remedy="make one with edged keys"
+            f"{path} cannot be read as a key file", where=where, remedy="make one with edged keys create NAME"
         ) from error
     return public, secret
 

@@ -93,8 +93,8 @@ def situations(draw: st.DrawFn) -> tuple[int, dict[int, list[Ready]], int, int]:
         count = draw(st.integers(0, 6))
         if count:
             ages = sorted((draw(st.integers(0, 300)) * MS for _ in range(count)), reverse=True)
-            shape = draw(st.sampled_from([(8, 8), (8, 16)]))
-            waiting[source] = [ready(number, now - age, shape=shape) for number, age in enumerate(ages)]
+            shapes = st.sampled_from([(8, 8), (8, 16)])  # a folder's pictures differ
+            waiting[source] = [ready(number, now - age, shape=draw(shapes)) for number, age in enumerate(ages)]
     return now, waiting, draw(st.integers(1, 8)), draw(st.integers(0, 50)) * MS
 
 

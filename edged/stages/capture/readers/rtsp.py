@@ -93,6 +93,9 @@ class RtspReader:
 def _open_reason(url: str, took_s: float, timeout_s: float) -> str:
     """Why a camera could not be opened. OpenCV only says that it couldn't, so ask its port."""
     parts = urlsplit(url)
+    if "@" in url.partition(parts.netloc)[2]:
+        # Perhaps of a password that was not percent-encoded: then what looks like the host is a part of it.
+        return "cannot be opened: if the password holds / ? or @, write these percent-encoded"
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme.lower(), 554)
     if took_s >= 0.9 * timeout_s:
         return f"{host}:{port} does not answer within {timeout_s:g} s"
