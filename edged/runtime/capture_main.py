@@ -45,7 +45,6 @@ def serve(_name: str, control: Control) -> None:
         control.tell("failed", {"reason": str(error), "permanent": error.permanent})
         return
     control.tell("opened", {"decode": reader.decode})
-    _skip(reader, plan.skip, control)
     loop = CaptureLoop(
         reader,
         Fitter(msgspec.convert(plan.fit, FitPlan)),
@@ -60,6 +59,7 @@ def serve(_name: str, control: Control) -> None:
         pause=control.pause,
     )
     try:
+        _skip(reader, plan.skip, control)
         ended = loop.run()
     except ReadFailedError as error:
         control.tell("failed", {"reason": str(error), "permanent": error.permanent})

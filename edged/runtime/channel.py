@@ -62,12 +62,25 @@ class Channel:
     def send(self, kind: str, body: Any = None, fds: Sequence[int] = (), *, wait_s: float = 0.0) -> bool:
         """Send a message; False when the other side is gone, or has not made room for it within ``wait_s``.
 
+        A body that is too large for the socket (the labels of a large model) travels as a memory file beside it.
+
         Raises:
-            ValueError: the message is larger than a channel takes.
+            ValueError: more descriptors than a message carries.
         """
+        if len(fds) >= _MAX_FDS:
+            raise ValueError(f"control message {kind} has {len(fds)} descriptors: too many")
         data = msgspec.json.encode({"kind": kind, "body": body})
-        if len(data) > _MAX_BYTES or len(fds) > _MAX_FDS:
-            raise ValueError(f"control message {kind} has {len(data)} bytes and {len(fds)} descriptors: too large")
+        if len(data) <= _MAX_BYTES:
+            return self._send(data, fds, wait_s)
+        file = os.memfd_create("edged-note", os.MFD_CLOEXEC)
+        try:
+            with open(file, "wb", closefd=False) as memory:
+                memory.write(msgspec.json.encode(body))
+            return self._send(msgspec.json.encode({"kind": kind, "body": None, "in_file": True}), [*fds, file], wait_s)
+        finally:
+            os.close(file)
+
+    def _send(self, data: bytes, fds: Sequence[int], wait_s: float) -> bool:
         end = time.monotonic() + wait_s
         while True:
             try:
@@ -101,6 +114,10 @@ class Channel:
         for fd in fds:
             os.set_inheritable(fd, False)
         content = msgspec.json.decode(data)
+        if content.get("in_file"):
+            with open(fds.pop(), "rb") as memory:
+                memory.seek(0)
+                return Note(content["kind"], msgspec.json.decode(memory.read()), fds)
         return Note(content["kind"], content["body"], fds)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from edged.errors import EdgedError, InternalError
@@ -81,5 +82,8 @@ class Control:
                 self.stopped = True
             elif self.on_note is not None:
                 self.on_note(note)
+            else:
+                for fd in note.fds:
+                    os.close(fd)
             seconds = 0.0
         return self.stopped

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ from edged.shm.board import (
 )
 from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, FrameTable
 
-_TICKS_S = 0.01
+_TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class HealthBody(msgspec.Struct, kw_only=True):
@@ -129,7 +130,7 @@ def _stages(row: Row, names: Sequence[str]) -> dict[str, StageTime]:
 def cpu_seconds(pid: int, proc: Path = Path("/proc")) -> float:
     """CPU time of a process with all its threads, seconds; 0 when it is gone.
 
-    From ``/proc/PID/stat``, fields 14 and 15, in ticks of 10 ms.
+    From ``/proc/PID/stat``, fields 14 and 15, in clock ticks.
     """
     try:
         text = (proc / str(pid) / "stat").read_text()

@@ -6,8 +6,8 @@ the same atomic change that moves it:
 
     captured = published + dropped (by reason) + in flight
 
-Each counter has one writer: capture (captured, overwritten, decode_error), infer (stale), publish (published, late),
-the supervisor (failed, shutdown). ``late`` are results that were too old when they came to be published; with
+Each counter has one writer: capture (captured, overwritten, decode_error), infer (stale), publish (published, late,
+given up), the supervisor (failed, shutdown). ``late`` are results that were too old when they came to be published; with
 ``stale`` they make the published reason ``stale``.
 """
 
@@ -26,7 +26,7 @@ NAME_BYTES = 256
 # Header words.
 _SLOTS, _SLOT_BYTES, _LIVE, _ENDED = 0, 1, 2, 3
 CAPTURED, OVERWRITTEN, DECODE_ERROR, STALE, PUBLISHED, LATE, SETTLED, SEQ, FAILED, SHUTDOWN = range(4, 14)
-COMMITS, AGE_P50_US, AGE_P99_US, RATE_MILLIHZ = range(14, 18)
+COMMITS, AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, GIVEN_UP, _TRIED, _TRIES = range(14, 21)
 _HEADER = 24
 # Words of a slot.
 _STATE, _FRAME_ID, _CAPTURED_NS, _CAPTURED_AT_NS, _READY_NS, _WIDTH, _HEIGHT, _IN_WIDTH, _IN_HEIGHT, _NAME_LENGTH = (
@@ -89,7 +89,7 @@ class FrameTable:
             self._table = Table(region, layout.words, create=True)
             words = self._table.words
             words[_SLOTS], words[_SLOT_BYTES], words[_LIVE] = layout.slots, layout.slot_bytes, int(live)
-            words[SETTLED] = -1
+            words[SETTLED] = words[_TRIED] = -1
         else:
             header = Table(region, _HEADER)
             layout = FrameLayout(header.words[_SLOTS], header.words[_SLOT_BYTES])
@@ -255,6 +255,23 @@ class FrameTable:
         """Id of the last frame that was published or dropped as late; -1 at first."""
         return self.words[SETTLED]
 
+    def attempt(self, frame_id: int) -> int:
+        """Note that a frame's result is about to be read; returns how often that was so, with this time.
+
+        More than once means that a publish process died over it. One writer, so no lock.
+        """
+        words = self.words
+        tries = words[_TRIES] + 1 if words[_TRIED] == frame_id else 1
+        words[_TRIES] = tries
+        words[_TRIED] = frame_id
+        return tries
+
+    def give_up(self, frame_id: int) -> None:
+        """Count a result as failed: it has killed publish more than once."""
+        words = self.words
+        with self._table.locked():
+            self._table.change([(SETTLED, frame_id), (GIVEN_UP, words[GIVEN_UP] + 1)])
+
     def settle(self, frame_id: int, *, published: bool) -> int:
         """Count a result as published (returns its sequence number) or as late (returns 0).
 
@@ -285,7 +302,7 @@ class FrameTable:
             words[OVERWRITTEN],
             stale,
             words[DECODE_ERROR],
-            words[FAILED],
+            words[FAILED] + words[GIVEN_UP],
             words[SHUTDOWN],
         )
 

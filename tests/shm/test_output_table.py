@@ -140,10 +140,11 @@ def test_results_stay_whole_and_in_order_over_many_kills_of_the_writer() -> None
         )
         assert child.stdout is not None
         assert child.stdout.read(1) == b"!"
-        end = time.monotonic() + chance.uniform(0.01, 0.05)
-        alive = True
+        enough, end, alive = last + chance.randint(1, 50), 0.0, True
         while alive or table.oldest() is not None:
-            if alive and time.monotonic() > end:
+            if not end and last >= enough:
+                end = time.monotonic() + chance.uniform(0.0, 0.001)
+            if alive and end and time.monotonic() > end:
                 child.send_signal(signal.SIGKILL)
                 child.wait(10)
                 child.stdout.close()
@@ -154,6 +155,5 @@ def test_results_stay_whole_and_in_order_over_many_kills_of_the_writer() -> None
                 assert frame.frame_id == last + 1 == table.times(slot).closed_ns
                 last = frame.frame_id
                 table.release(slot)
-    assert last > 100
-    assert table.free_slots() and sorted(table.free_slots()) == [0, 1, 2]  # noqa: PT018
+    assert sorted(table.free_slots()) == [0, 1, 2]
     table.close()

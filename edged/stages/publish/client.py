@@ -169,8 +169,12 @@ class Subscriber:
             (zmq.MAXMSGSIZE, max_bytes),
             (zmq.RECONNECT_IVL, 100),
             (zmq.RECONNECT_IVL_MAX, 1000),
-            (zmq.HEARTBEAT_IVL, 2000),
-            (zmq.HEARTBEAT_TIMEOUT, 6000),
+            # No heartbeats from this side: libzmq 4.3.5 aborts the process when one times out while the queue is full
+            # of messages that nobody reads (zeromq/libzmq issue 4767). TCP itself notices that the daemon is gone.
+            (zmq.TCP_KEEPALIVE, 1),
+            (zmq.TCP_KEEPALIVE_IDLE, 10),
+            (zmq.TCP_KEEPALIVE_INTVL, 5),
+            (zmq.TCP_KEEPALIVE_CNT, 3),
         ):
             self._socket.set(option, value)
         if curve is not None:

@@ -36,6 +36,8 @@ _TAKE, _POSTPROCESS, _SEND = range(3)
 Task = Literal["classification", "detection", "segmentation", "raw"]
 _RECENT_NS = 5_000_000_000
 _RECENT_FRAMES = 1024
+_TRIES = 2
+"""A result that killed publish that often is not tried again: it would end the daemon."""
 
 
 class Result(Protocol):
@@ -184,6 +186,9 @@ class PublishLoop:
         start, cpu = time.monotonic_ns(), time.process_time_ns()
         if feed.max_age_ns is not None and start - frame.captured_ns > feed.max_age_ns:
             feed.table.settle(frame.frame_id, published=False)
+            return
+        if feed.table.attempt(frame.frame_id) > _TRIES:
+            feed.table.give_up(frame.frame_id)
             return
         result = self._postprocess(outputs, place, frame)
         now, cpu_now = time.monotonic_ns(), time.process_time_ns()

@@ -239,6 +239,23 @@ def test_a_killed_publish_sends_nothing_twice_and_counts_every_frame_once(
     bench.close()
 
 
+def test_a_result_that_kills_publish_again_and_again_is_given_up(bench: Bench) -> None:
+    bench.deliver([(1, 0), (1, 0), (1, 0)])
+
+    def poisoned(outputs: Outputs, place: int, frame: FrameRecord) -> Result:
+        if frame.frame_id == 1:
+            raise KilledError("postprocess")
+        return RAW.run(outputs, place, frame)
+
+    for _ in range(2):
+        with pytest.raises(KilledError):
+            bench.start(poisoned).publish_next()
+    assert bench.start(poisoned).publish_next()
+    assert [message.frame_id for _, message, _ in bench.sent] == [0, 2]
+    counts = bench.tables[1].counts()
+    assert (counts.published, counts.failed, counts.in_flight) == (2, 1, 0)
+
+
 def test_rates_and_ages_for_health(bench: Bench) -> None:
     words = bench.tables[1].words
     bench.loop.note_rates()
