@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The infer process: the prepared graph over every source's ring. One Python thread and nothing else."""
+"""The infer process: the prepared graph over every source's ring.
+
+One thread runs Python. Where ONNX Runtime runs several batches at a time, each has a thread besides, which spends its
+life inside ONNX Runtime without Python's lock.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +36,15 @@ def serve(_name: str, control: Control) -> None:
     outputs_fd, wake_fd, wake_publish_fd, board_fd = note.fds
     sources, policies = _sources(control, plan.sources)
     layout = layout_of(plan.outputs)
+    wake = Wake(wake_fd)
     executor = OnnxRuntimeExecutor(
         Path(plan.graph),
         layout.tensors,
         slots=plan.slots,
         max_batch=layout.max_batch,
         threads=plan.threads,
+        parallel=plan.parallel,
+        on_done=wake.set,
         fixed_batch=plan.fixed_batch,
     )
     executor.warm_up(*plan.warm_up)
@@ -45,9 +52,10 @@ def serve(_name: str, control: Control) -> None:
         SlotPipeline(executor, sources, OutputTable(Region(outputs_fd), layout)),
         sources,
         Collator(policies, layout.max_batch, plan.max_delay_ns).decide,
-        wake=Wake(wake_fd),
+        wake=wake,
         wake_publish=Wake(wake_publish_fd),
         row=Board(Region(board_fd)).row(INFER_ROW),
+        announced=executor.announces,
     )
     control.tell("ready", {"io": executor.io})
     loop.run(control.should_stop)

@@ -15,13 +15,15 @@ class PreparePlan(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         spec: path of the model spec.
         cache: folder of prepared graphs.
-        threads: ONNX Runtime's threads, 0 for all cores.
+        threads: threads of one run of ONNX Runtime, 0 for as many as there are cores for.
+        parallel: how many batches it will run at a time.
         measure: whether to measure the best batch size.
     """
 
     spec: str
     cache: str
     threads: int
+    parallel: int
     measure: bool
 
 
@@ -70,7 +72,8 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
         graph: path of the prepared graph.
         outputs: layout of the output ring.
         slots: pipeline slots.
-        threads: ONNX Runtime's threads, 0 for all cores.
+        threads: threads of one run of ONNX Runtime, 0 for as many as there are cores for.
+        parallel: how many batches ONNX Runtime runs at a time.
         max_delay_ns: longest a frame waits for company.
         fixed_batch: the only batch size that the model takes, or None.
         warm_up: height, width of the warm-up inference.
@@ -81,6 +84,7 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     outputs: OutputPlan
     slots: int
     threads: int
+    parallel: int
     max_delay_ns: int
     fixed_batch: int | None
     warm_up: list[int]

@@ -24,6 +24,7 @@ class BatchMeasurement(msgspec.Struct, frozen=True, kw_only=True):
     runtime: str
     cores: int
     threads: int
+    parallel: int = 1
 
 
 def serve(_name: str, control: Control) -> None:
@@ -40,19 +41,22 @@ def _best_batch(prepared: PreparedModel, plan: PreparePlan) -> int:
     import onnxruntime
 
     from edged.stages.infer.batch_size import best_batch
-    from edged.stages.infer.ort import OnnxRuntimeExecutor
+    from edged.stages.infer.ort import OnnxRuntimeExecutor, threads_of_a_run
 
     memory = Path(prepared.path).with_name("batch.json")
     cores = len(os.sched_getaffinity(0))
     known = _remembered(memory)
-    if known and (known.runtime, known.cores, known.threads) == (onnxruntime.__version__, cores, plan.threads):
+    facts = (onnxruntime.__version__, cores, plan.threads, plan.parallel)
+    if known and (known.runtime, known.cores, known.threads, known.parallel) == facts:
         return known.best
-    graph = Path(prepared.path)
-    executor = OnnxRuntimeExecutor(graph, prepared.outputs, slots=1, max_batch=MEASURED_UP_TO, threads=plan.threads)
+    graph, threads = Path(prepared.path), plan.threads or threads_of_a_run(plan.parallel)
+    executor = OnnxRuntimeExecutor(graph, prepared.outputs, slots=1, max_batch=MEASURED_UP_TO, threads=threads)
     height, width = prepared.input_size
     best = best_batch(lambda count: executor.run_blank(count, height, width), MEASURED_UP_TO)
     executor.close()
-    found = BatchMeasurement(best=best, runtime=onnxruntime.__version__, cores=cores, threads=plan.threads)
+    found = BatchMeasurement(
+        best=best, runtime=onnxruntime.__version__, cores=cores, threads=plan.threads, parallel=plan.parallel
+    )
     write_atomically(memory, msgspec.json.encode(found))
     return best
 

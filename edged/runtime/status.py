@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -31,8 +29,6 @@ from edged.shm.board import (
     Row,
 )
 from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, FrameTable
-
-_TICKS_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class HealthBody(msgspec.Struct, kw_only=True):
@@ -127,15 +123,10 @@ def _stages(row: Row, names: Sequence[str]) -> dict[str, StageTime]:
     }
 
 
-def cpu_seconds(pid: int, proc: Path = Path("/proc")) -> float:
-    """CPU time of a process with all its threads, seconds; 0 when it is gone.
-
-    From ``/proc/PID/stat``, fields 14 and 15, in clock ticks.
-    """
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process with all its threads, seconds; 0 when it is gone."""
+    # Linux's clock of another process (clock_getcpuclockid): nanoseconds, where /proc counts in hundredths.
     try:
-        text = (proc / str(pid) / "stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
         return 0.0
-    # The second field is the name in parentheses, which may hold anything: count from its end.
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICKS_S

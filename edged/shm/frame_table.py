@@ -7,8 +7,8 @@ the same atomic change that moves it:
     captured = published + dropped (by reason) + in flight
 
 Each counter has one writer: capture (captured, overwritten, decode_error), infer (stale), publish (published, late,
-given up), the supervisor (failed, shutdown). ``late`` are results that were too old when they came to be published; with
-``stale`` they make the published reason ``stale``.
+given up), the supervisor (failed, shutdown). ``late`` are results too old by the time they came to be published; with
+``stale`` they make the reason ``stale`` of messages, as ``given up`` with ``failed`` make ``failed``.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class OutputTensors:
         """
         spec = self._layout.tensors[index]
         extents = (count, *(spec.shape if shape is None else shape))
-        size = int(np.prod(extents, dtype=np.int64))
+        size = prod(extents)
         offset = self._layout.tensor_offset(slot, index)
         return np.frombuffer(self._map, dtype=np.dtype(spec.dtype), count=size, offset=offset).reshape(extents)
 

@@ -36,6 +36,7 @@ class InferLoop:
         wake: set by capture (a frame is ready), publish (an output slot is free) and the supervisor.
         wake_publish: descriptor to set when results are ready.
         row: this process's row of the board.
+        announced: whether ``wake`` is set when a batch is done too, so that the loop need not wait for a certain one.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class InferLoop:
         wake: Wake,
         wake_publish: Wake,
         row: Row,
+        announced: bool = False,
     ) -> None:
         self._pipeline = pipeline
         self._sources = sources
@@ -54,6 +56,7 @@ class InferLoop:
         self._wake = wake
         self._wake_publish = wake_publish
         self._row = row
+        self._announced = announced
         self._cost = BatchCost()
         self._writers = [Wake(source.wake_writer) for source in sources]
         self._seen = [-1] * len(sources)
@@ -62,11 +65,13 @@ class InferLoop:
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Work until ``should_stop``, which is asked at least twice a second; then finish what is in flight."""
         while not should_stop():
+            # Before looking, so that what comes after the look wakes.
+            self._wake.clear()
             moved = self._deliver_done()
             wake_ns = self._submit_next()
             if wake_ns == 0 or moved:
                 continue
-            if self._pipeline.in_flight:
+            if self._pipeline.in_flight and not self._announced:
                 self._deliver(_LONGEST_WAIT_S if wake_ns is None else self._until(wake_ns))
             else:
                 self._wake.wait(_LONGEST_WAIT_S if wake_ns is None else self._until(wake_ns))
@@ -135,7 +140,6 @@ class InferLoop:
 
     def _refresh(self) -> None:
         """Look into the rings where something changed since the last look."""
-        self._wake.clear()
         for index, source in enumerate(self._sources):
             commits = source.table.commits
             if commits != self._seen[index]:

@@ -45,6 +45,7 @@ class PublishService:
         self._should_stop = should_stop
         self._on_subscriptions = on_subscriptions
         self._subscriptions = 0
+        self._inbound = set(publisher.poller_sockets)
         self._poller = zmq.Poller()
         self._poller.register(wake.fileno(), zmq.POLLIN)
         self._poller.register(control, zmq.POLLIN)
@@ -54,15 +55,16 @@ class PublishService:
     def run(self) -> None:
         """Serve until told to stop; what is ready then is still published."""
         next_note = time.monotonic()
+        busy = False
         while not self._should_stop():
-            self._serve_subscribers()
+            ready = self._poller.poll(0 if busy else _LONGEST_WAIT_MS)
+            if any(source in self._inbound for source, _ in ready):
+                self._serve_subscribers()
             busy = self._publish_some()
             now = time.monotonic()
             if now >= next_note:
                 next_note = now + _NOTE_EVERY_S
                 self._loop.note_rates()
-            if not busy:
-                self._poller.poll(_LONGEST_WAIT_MS)
         while self._publish_some():
             pass
 
