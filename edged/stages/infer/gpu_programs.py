@@ -74,21 +74,22 @@ class Programs:
         self._spare: dict[int, ExecutionContext] = {}
         self.failures: list[str] = []
 
-    def prepare(self, gpu: Gpu, shapes: Sequence[Shape], *, graphs: bool) -> None:
+    def prepare(self, gpu: Gpu, max_batch: int, shapes: Sequence[Shape]) -> None:
         """Make contexts and graphs, and run each once, so that nothing is left to allocate later.
 
         Args:
             gpu: for recording.
-            shapes: input shapes that get a graph; the largest should be among them.
-            graphs: whether to record at all.
+            max_batch: frames that the buffers hold.
+            shapes: input shapes that get a graph.
         """
         for index, span in enumerate(self._input.ranges):
-            context = self._spare[index] = self._context(f"{self._name} profile {index}", index)
-            context.set_shape(self._input.name, span.largest)
-            self._run_once(context)
-        if graphs:
-            for shape in shapes:
-                self._fixed[shape] = self._record(gpu, shape)
+            batch = min(span.largest[0], max_batch)
+            if batch >= span.smallest[0]:
+                context = self._spare[index] = self._context(f"{self._name} profile {index}", index)
+                context.set_shape(self._input.name, (batch, *span.largest[1:]))
+                self._run_once(context)
+        for shape in shapes:
+            self._fixed[shape] = self._record(gpu, shape)
 
     def program(self, shape: Shape) -> Program:
         """How to run an input shape.

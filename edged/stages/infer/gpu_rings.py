@@ -47,8 +47,12 @@ class PageLockedRings:
             self.refusal = "as the settings ask"
         elif not gpu.device.can_register:
             self._give_up("this device cannot page-lock memory that exists")
-        for ring in rings:
-            self.add(ring)
+        try:
+            for ring in rings:
+                self.add(ring)
+        except GpuLostError:
+            self.close()
+            raise
 
     def add(self, ring: RingMemory) -> None:
         """Page-lock one more ring; if that is refused, everything goes through buffers from now on.

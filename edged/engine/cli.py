@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of ``edged-build-engine``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+from edged.engine.options import PROGRAM, parse, request_for, settings_for, spec_path
+from edged.errors import EdgedError, InternalError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Build an engine, or explain one.
+
+    Args:
+        argv: the arguments; default ``sys.argv[1:]``.
+
+    Returns:
+        The exit code: 0, or that of the error, which is one line on stderr.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # A service manager's request to stop ends a build like Ctrl-C.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _dispatch(arguments)
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: stopped; the engines are as they were", file=sys.stderr)
+        return 0
+    except Exception as error:  # the top of the process: users get one line, no traceback
+        if "--traceback" in arguments:
+            raise
+        return _report(error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    given = parse(arguments)
+    if given.text is not None:
+        print(given.text)
+        return 0
+    return _explain(given) if given.explain else _build(given)
+
+
+def _build(given: Namespace) -> int:
+    # Only now: a wrong flag should not wait for a display library.
+    from rich.console import Console
+
+    from edged.engine.process import run_build
+    from edged.engine.progress import Display
+    from edged.engine.store import model_folder, read_engine
+    from edged.engine.summary import summary
+
+    request = request_for(given, os.environ)
+    # On stdout, so that stderr holds nothing but the one line of an error.
+    with Display(Console(), tracebacks=given.traceback) as display:
+        done = run_build(request, display.show)
+    engine = read_engine(model_folder(Path(request.state_dir), done.model_id), done.key)
+    print(summary(request, done, engine.manifest))
+    return 0
+
+
+def _explain(given: Namespace) -> int:
+    from edged.engine.explain import Question, explain
+    from edged.engine.toolkit import device_facts
+
+    spec = spec_path(given.model)
+    settings = settings_for(given, spec, os.environ).settings
+    question = Question(
+        spec=spec,
+        state_dir=settings.daemon.state_dir.absolute(),
+        backend=given.backend or settings.engine.backend,
+        precision=given.precision or settings.engine.precision,
+        ask=lambda: device_facts(settings.engine.device),
+    )
+    text, code = explain(question)
+    print(text)
+    return code
+
+
+def _report(error: Exception) -> int:
+    if not isinstance(error, EdgedError):
+        error = InternalError(
+            f"internal error: {type(error).__name__}: {error}", remedy="please report it with what --traceback adds"
+        )
+    print(f"{PROGRAM}: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

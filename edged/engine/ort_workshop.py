@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines for ONNX Runtime: the prepared graph itself, once it has run here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+
+from edged.engine import trial
+from edged.engine.key import Backend, EngineKey, Precision
+from edged.engine.manifest import GpuMemory, Plugin, Tensor
+from edged.engine.protocol import Phase
+from edged.engine.workshop import Job, Made
+from edged.errors import EngineError
+from edged.graph.builder import FRAMES
+from edged.graph.sizes import size_bounds
+
+
+class OrtWorkshop:
+    """Builds for ONNX Runtime on the CPU.
+
+    Args:
+        plugins: libraries asked for; it takes none.
+
+    Raises:
+        EngineError: there are some.
+    """
+
+    backend: Backend = "onnxruntime"
+
+    def __init__(self, plugins: tuple[str, ...] = ()) -> None:
+        if plugins:
+            raise EngineError(
+                "plugins are TensorRT's, ONNX Runtime takes none", where=plugins[0], remedy="leave --plugin out"
+            )
+        self.device: dict[str, str] = {}
+        self.plugins: tuple[Plugin, ...] = ()
+
+    def key(self, job: Job, precision: Precision) -> EngineKey:
+        """Model and version; the file fits every machine and takes every batch."""
+        runtime = f"onnxruntime {onnxruntime.__version__}"
+        return EngineKey(model=job.prepared.digest, precision=precision, backend=self.backend, runtime=runtime)
+
+    def make(self, job: Job, key: EngineKey) -> Made:  # noqa: ARG002 - the interface's signature
+        """The prepared graph, after a run with the smallest frame and one with the largest."""
+        content = Path(job.prepared.path).read_bytes()
+        job.tell(Phase("running it once"))
+        for size in dict.fromkeys(size_bounds(job.spec.input)):
+            trial.run(content, job.prepared.fixed_batch or 1, size, job.prepared.path)
+        return Made(content, _tensors(job), job.prepared.fixed_batch, GpuMemory())
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _tensors(job: Job) -> tuple[Tensor, ...]:
+    batch = job.prepared.fixed_batch or -1
+    size = (-1, -1) if job.prepared.dynamic else job.prepared.input_size
+    frames = Tensor(name=FRAMES, role="input", dtype="uint8", shape=(batch, *size, 3))
+    outputs = [
+        Tensor(
+            name=spec.name,
+            role="output",
+            dtype=spec.dtype,
+            shape=(batch, *(spec.shape if spec.fixed else (-1,) * len(spec.shape))),
+        )
+        for spec in job.prepared.outputs
+    ]
+    return (frames, *outputs)

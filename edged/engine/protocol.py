@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``edged-build-engine`` and its building child tell each other: one JSON object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from edged.engine.key import Three
+from edged.errors import BY_NAME, EdgedError, InternalError
+
+
+class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to build.
+
+    Attributes:
+        spec: path of the model spec.
+        state_dir: where prepared graphs and engines lie.
+        timing_cache: path of TensorRT's measurements of earlier builds.
+        backend: ``auto``, ``tensorrt`` or ``onnxruntime``.
+        precision: ``auto``, ``int8``, ``fp16``, ``tf32`` or ``fp32``.
+        force: build even where the engine is there.
+        device: GPU index.
+        slots: batches in flight that the engine is going to serve; each needs its own activation memory.
+        batches: batch min, opt, max of each optimisation profile; None for the default.
+        max_batch: most frames in a batch; ``auto`` for what the GPU's free memory takes; None for what `batches` say.
+        workspace_mb: GPU memory that a layer may use beside its tensors, MiB.
+        optimization_level: effort, 0 to 5.
+        aux_streams: streams beside the main one; None leaves it to the builder.
+        plugins: custom-operator libraries to load.
+    """
+
+    spec: str
+    state_dir: str
+    timing_cache: str
+    backend: str = "auto"
+    precision: str = "auto"
+    force: bool = False
+    device: int = 0
+    slots: int = 2
+    batches: tuple[Three, ...] | None = None
+    max_batch: int | Literal["auto"] | None = None
+    workspace_mb: int = 1024
+    optimization_level: int = 3
+    aux_streams: int | None = None
+    plugins: tuple[str, ...] = ()
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase"):
+    """A new part of the work has begun; what it is called."""
+
+    name: str
+
+
+class Step(msgspec.Struct, frozen=True, tag="step"):
+    """How far the builder is in one of its own tasks.
+
+    Attributes:
+        task: what it calls it.
+        done: steps done.
+        total: steps there are; 0 where the task has ended.
+        parent: the task that it is part of; empty at the top.
+    """
+
+    task: str
+    done: int
+    total: int
+    parent: str = ""
+
+
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    """Something that the user should know."""
+
+    text: str
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The end of a build.
+
+    Attributes:
+        model_id: the spec's id.
+        key: the engine's name.
+        folder: where it lies.
+        built: whether it was built; False where it was there already.
+        names: under which it is current now, for example ``tensorrt/fp16``.
+    """
+
+    model_id: str
+    key: str
+    folder: str
+    built: bool
+    names: tuple[str, ...]
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """An error; ``traceback`` only where it is a bug."""
+
+    name: str
+    what: str
+    where: str
+    remedy: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: EdgedError, traceback: str = "") -> Failed:
+        """An error as an event."""
+        names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in BY_NAME]
+        # The GPU's own errors are not known there: what counts on the other side is the exit code.
+        same = [name for name, kind in BY_NAME.items() if kind.exit_code == error.exit_code]
+        name = next(name for name in (*names, *same) if BY_NAME[name].exit_code == error.exit_code)
+        return cls(name, error.what, error.where, error.remedy, traceback)
+
+    def error(self) -> EdgedError:
+        """The error that the event tells of."""
+        return BY_NAME.get(self.name, InternalError)(self.what, where=self.where, remedy=self.remedy)
+
+
+Event = Phase | Step | Note | Done | Failed
+Tell = Callable[[Event], None]
+"""Takes what a build has to say."""
+
+
+def to_line(event: Event) -> bytes:
+    """An event as a line."""
+    return msgspec.json.encode(event) + b"\n"
+
+
+def from_line(line: bytes) -> Event:
+    """The event of a line.
+
+    Raises:
+        ValueError: it is none.
+    """
+    event: Event = msgspec.json.decode(line, type=Event)
+    return event

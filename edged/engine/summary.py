@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine is, in a few lines."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from edged.engine.manifest import Manifest
+from edged.engine.protocol import BuildRequest, Done
+
+_UNITS = ("B", "KiB", "MiB", "GiB")
+
+
+def summary(request: BuildRequest, done: Done, manifest: Manifest) -> str:
+    """The end of a build: where the engine is, how long it took, how large it is, and how to run it."""
+    head = "built" if done.built else "already there, nothing to build (--force builds again)"
+    rows = [
+        ("engine", f"{manifest.model_id}, {manifest.fields.backend}, {manifest.fields.precision}: {head}"),
+        ("where", str(Path(done.folder) / manifest.file)),
+        ("current as", ", ".join(done.names)),
+        *facts(manifest),
+        ("run it", run_command(request, manifest)),
+    ]
+    return table(rows)
+
+
+def facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """What is to be known of an engine: name and value."""
+    fields = manifest.fields
+    runtime = f"{fields.runtime} on {fields.gpu}, driver for CUDA {fields.driver}" if fields.gpu else fields.runtime
+    return [
+        ("why", "; ".join(manifest.chosen.why)),
+        ("runtime", runtime),
+        ("shapes", "; ".join(map(str, fields.profiles)) or _any_shape(manifest)),
+        ("outputs", ", ".join(f"{t.name} {t.dtype} {list(t.shape)}" for t in manifest.tensors if t.role == "output")),
+        ("built in", f"{manifest.built_in_s:.1f} s"),
+        ("file", size(manifest.size)),
+        *([("GPU memory", _memory(manifest))] if fields.backend == "tensorrt" else []),
+        *(("converted", text) for text in manifest.conversions),
+    ]
+
+
+def run_command(request: BuildRequest, manifest: Manifest) -> str:
+    """The command that runs an engine; the settings need a source besides."""
+    words = ["edged", "run", "--config", "FILE", "--model.spec", request.spec, "--engine.backend"]
+    words += [manifest.fields.backend, "--daemon.state_dir", request.state_dir]
+    if request.precision != "auto":
+        words += ["--engine.precision", request.precision]
+    return shlex.join(words)
+
+
+def table(rows: list[tuple[str, str]]) -> str:
+    """Rows of name and value, aligned."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in rows)
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    unit = 0
+    while count >= 1024 and unit < len(_UNITS) - 1:
+        count, unit = count / 1024, unit + 1
+    return f"{count:.0f} {_UNITS[unit]}" if unit == 0 else f"{count:.1f} {_UNITS[unit]}"
+
+
+def _any_shape(manifest: Manifest) -> str:
+    return "any batch" if manifest.fixed_batch is None else f"batch {manifest.fixed_batch}"
+
+
+def _memory(manifest: Manifest) -> str:
+    memory = manifest.memory
+    weights = "unknown" if memory.weights is None else size(memory.weights)
+    activations = ", ".join(map(size, memory.activations)) or "unknown"
+    io = "unknown" if memory.io is None else size(memory.io)
+    return f"weights {weights}; activations {activations} a context; input and output {io} a slot"

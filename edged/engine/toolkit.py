@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What building for TensorRT needs of the GPU and of TensorRT, and the real one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from edged.engine.key import DeviceFacts
+from edged.engine.parsers import parser_opset
+from edged.gpu.cuda import CudaGpu
+from edged.gpu.engines import EngineInfo
+from edged.gpu.trt import TensorRt
+from edged.gpu.trt.build import BuildOptions, BuiltEngine, build_engine
+from edged.gpu.trt.progress import Progress
+
+_PRODUCT = "tensorrt"
+_SHARE = 0.8
+_SHARE_INTEGRATED = 0.5
+"""Of the free memory that an engine may take where the CPU lives in the same."""
+
+
+class Inspected(NamedTuple):
+    """A plan that was loaded once: what it says of itself, and the memory that it kept, bytes."""
+
+    info: EngineInfo
+    weight_bytes: int | None
+
+
+class Toolkit(Protocol):
+    """A GPU with its TensorRT."""
+
+    @property
+    def facts(self) -> DeviceFacts:
+        """What engines built here are tied to."""
+        ...
+
+    @property
+    def device(self) -> dict[str, str]:
+        """More about the GPU, for the manifest."""
+        ...
+
+    @property
+    def parser_opset(self) -> int:
+        """The newest opset that the parser takes."""
+        ...
+
+    @property
+    def strongly_typed(self) -> bool:
+        """Whether precision comes from the graph's own types."""
+        ...
+
+    @property
+    def reports_progress(self) -> bool:
+        """Whether a build tells how far it is."""
+        ...
+
+    def budget_bytes(self) -> int:
+        """GPU memory that an engine may take now."""
+        ...
+
+    def unsupported(self, operators: Iterable[str]) -> list[str]:
+        """Which of these operators the parser does not know."""
+        ...
+
+    def build(self, model: Path, options: BuildOptions, progress: Progress) -> BuiltEngine:
+        """Parse and build, see `edged.gpu.trt.build.build_engine`."""
+        ...
+
+    def inspect(self, plan: bytes) -> Inspected:
+        """Load a plan, and give it back."""
+        ...
+
+    def close(self) -> None:
+        """Give the GPU back."""
+        ...
+
+
+class GpuToolkit:
+    """The installed TensorRT on one GPU.
+
+    Args:
+        index: number of the GPU.
+        plugins: custom-operator libraries to load.
+
+    Raises:
+        DeviceUnavailableError: there is no GPU, no driver or no TensorRT.
+        EngineError: a plugin cannot be loaded.
+    """
+
+    def __init__(self, index: int, plugins: tuple[str, ...] = ()) -> None:
+        self._gpu = CudaGpu(index)
+        self._library = TensorRt(map(Path, plugins))
+        device = self._gpu.device
+        major, minor = divmod(device.driver, 1000)
+        self._integrated = device.integrated
+        self.facts = DeviceFacts(
+            runtime=f"{_PRODUCT} {self._library.version}",
+            gpu=device.name,
+            compute_capability=device.compute_capability,
+            driver=f"{major}.{minor // 10}",
+        )
+        self.device = {
+            "name": device.name,
+            "multiprocessors": str(device.multiprocessors),
+            "memory_bytes": str(device.total_bytes),
+        }
+        self.parser_opset = parser_opset(_PRODUCT, self._library.version)
+        self.strongly_typed = self._library.strongly_typed_only
+        self.reports_progress = self._library.reports_progress
+
+    def budget_bytes(self) -> int:
+        """A share of what is free now."""
+        return int(self._gpu.memory().free * (_SHARE_INTEGRATED if self._integrated else _SHARE))
+
+    def unsupported(self, operators: Iterable[str]) -> list[str]:
+        """Which of these operators the parser does not know."""
+        return self._library.unsupported(operators)
+
+    def build(self, model: Path, options: BuildOptions, progress: Progress) -> BuiltEngine:
+        """Parse and build."""
+        return build_engine(self._library, model, options, progress)
+
+    def inspect(self, plan: bytes) -> Inspected:
+        """Load a plan, and give it back; the weights are what the GPU has less of meanwhile."""
+        before = self._gpu.memory().free
+        engine = self._library.load(self._gpu.inventory, "the new engine", plan)
+        try:
+            taken = before - self._gpu.memory().free
+            return Inspected(engine.info, taken if taken > 0 else None)
+        finally:
+            engine.close()
+
+    def close(self) -> None:
+        """Give the GPU back."""
+        self._gpu.close()
+
+
+def device_facts(index: int) -> DeviceFacts:
+    """What an engine has to fit on this machine. It opens the GPU, so ask in a process that ends soon.
+
+    Raises:
+        DeviceUnavailableError: there is no GPU, no driver or no TensorRT.
+    """
+    toolkit = GpuToolkit(index)
+    toolkit.close()
+    return toolkit.facts
