@@ -13,6 +13,9 @@ import msgspec
 
 from edged.config import Loaded, load
 from edged.graph.prepare import PreparedModel, prepare
+from edged.runtime.briefing import engine_wish
+from edged.runtime.choose import choose
+from edged.runtime.plans import ChosenEngine
 from edged.runtime.setup import Setup, SourceSetup, resolve
 from edged.stages.capture.readers.base import DecodeError, ReadFailedError, quiet_environment
 from edged.stages.capture.redact import redact
@@ -55,10 +58,11 @@ def run_check(
             raise source.error
     _check_keys(setup)
     prepared = prepare(setup.spec, setup.cache)
+    engine = choose(engine_wish(setup), prepared, setup.settings.daemon.state_dir, setup.settings.model.spec)
     for source in setup.sources:
         if source.uri.on_disk:
             _check_readable(source)
-    show(_as_json(config, loaded, setup, prepared) if as_json else _summary(setup, prepared))
+    show(_as_json(config, loaded, setup, prepared, engine) if as_json else _summary(setup, prepared, engine))
     return 0
 
 
@@ -122,7 +126,7 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _summary(setup: Setup, prepared: PreparedModel) -> str:
+def _summary(setup: Setup, prepared: PreparedModel, engine: ChosenEngine) -> str:
     """What came of the settings."""
     sources = [("source", "mode", "opens")]
     sources += [(source.settings.name, _mode(source.live), source.uri.shown) for source in setup.sources]
@@ -134,7 +138,10 @@ def _summary(setup: Setup, prepared: PreparedModel) -> str:
         ("input", f"{'up to ' if prepared.dynamic else ''}{height} x {width} (height x width)"),
         ("outputs", _names(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in prepared.outputs)),
         ("prepared graph", prepared.path),
+        ("runs on", f"{engine.backend} {engine.precision}, {engine.path}"),
     ]
+    if engine.note:
+        model.append(("note", engine.note))
     return "\n\n".join(["", _aligned(sources), _aligned(model), "configuration ok"])[1:]
 
 
@@ -146,7 +153,7 @@ def _names(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-def _as_json(config: Path | None, loaded: Loaded, setup: Setup, prepared: PreparedModel) -> str:
+def _as_json(config: Path | None, loaded: Loaded, setup: Setup, prepared: PreparedModel, engine: ChosenEngine) -> str:
     sources = [
         {"name": source.settings.name, "mode": _mode(source.live), "kind": source.uri.kind, "opens": source.uri.shown}
         for source in setup.sources
@@ -159,5 +166,6 @@ def _as_json(config: Path | None, loaded: Loaded, setup: Setup, prepared: Prepar
         "origins": loaded.origins,
         "sources": sources,
         "model": model,
+        "engine": msgspec.to_builtins(engine),
     }
     return json.dumps(report, ensure_ascii=False)

@@ -28,7 +28,7 @@ from edged.engine.trt_workshop import TrtWorkshop
 from edged.engine.workshop import Job, Made, Workshop
 from edged.errors import DeviceUnavailableError
 from edged.files import TEMPORARY
-from edged.graph.prepare import prepare
+from edged.graph.prepare import FOLDER, prepare
 from edged.model_file import load_spec
 
 Open = Callable[[BuildRequest], Workshop]
@@ -65,7 +65,7 @@ def build(request: BuildRequest, tell: Tell, tensorrt: Open = open_tensorrt) -> 
     state_dir = Path(request.state_dir)
     spec = load_spec(Path(request.spec))
     with hold(state_dir, spec.id) as shelf:
-        prepared = prepare(spec, state_dir / "prepared")
+        prepared = prepare(spec, state_dir / FOLDER)
         scratch = Path(tempfile.mkdtemp(dir=shelf.folder, prefix=".build.", suffix=TEMPORARY))
         try:
             job = Job(request, spec, prepared, scratch, tell)

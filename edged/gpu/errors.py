@@ -8,7 +8,7 @@ EdgedError
 │   └── CaptureError       70  … while a graph was recorded; running without the graph still works
 ├── ClosedError            70  something was used after its end (a bug)
 ├── AccountingError        70  the accounting GPU found a race or a leak (a bug)
-├── EngineError            78  TensorRT refuses an engine or a model
+├── EngineError            78  TensorRT refuses an engine or a model (`edged.errors.EngineError`)
 └── EngineRunError         70  TensorRT could not run an engine
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from edged.errors import DeviceUnavailableError, EdgedError, InternalError, ModelError, RestartWantedError
+from edged.errors import DeviceUnavailableError, EdgedError, InternalError, RestartWantedError
 
 
 class CudaError(EdgedError):
@@ -69,10 +69,6 @@ class ClosedError(InternalError):
 
 class AccountingError(InternalError):
     """The accounting GPU saw an access that real hardware may reorder, or an object that nobody ended."""
-
-
-class EngineError(ModelError):
-    """TensorRT does not take an engine file, a model or a build option."""
 
 
 class EngineRunError(InternalError):

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import msgspec
 
-from edged import __version__
 from edged.errors import ModelError, StateDirError
 from edged.files import TEMPORARY, write_atomically
 from edged.model import ModelSpec, Task
 from edged.records import TensorSpec
 
+FOLDER = "prepared"
+"""Where prepared graphs lie in the state directory."""
 FORMAT = 1
 """Raised whenever this package makes another graph from the same model."""
 GRAPH_FILE = "graph.onnx"
@@ -114,9 +115,7 @@ def spec_digest(spec: ModelSpec) -> str:
         ModelError: the ONNX file or the labels file cannot be read.
     """
     total = hashlib.sha256()
-    settings = msgspec.json.encode(
-        {"format": FORMAT, "edged": __version__, "spec": spec.digest_fields()}, order="sorted"
-    )
+    settings = msgspec.json.encode({"format": FORMAT, "spec": spec.digest_fields()}, order="sorted")
     for part in (settings, _model_digest(spec.onnx), _labels_digest(spec.labels)):
         total.update(hashlib.sha256(part).digest())
     return total.hexdigest()

@@ -15,6 +15,8 @@ from edged.runtime.layout import layout_of
 from edged.runtime.members import Member
 from edged.runtime.plans import (
     CapturePlan,
+    ChosenEngine,
+    EngineWish,
     InferPlan,
     OutputPlan,
     PreparePlan,
@@ -28,13 +30,14 @@ from edged.shm.board import FIRST_CAPTURE_ROW
 _SEND_S = 5.0
 _DEFAULT_DELAY_MS = 4.0
 _DEFAULT_BATCH = 1
+_DEFAULT_BATCH_GPU = 8
 
 
 class Prepared(NamedTuple):
     """What the prepare child found out, together with what follows from it.
 
     Attributes:
-        graph: path of the prepared graph.
+        engine: what runs.
         model: identity of the engine.
         labels: class names.
         input_size: height, width of the largest input.
@@ -43,7 +46,7 @@ class Prepared(NamedTuple):
         fixed_batch: the only batch size that the model takes, or None.
     """
 
-    graph: str
+    engine: ChosenEngine
     model: ModelRef
     labels: list[str]
     input_size: tuple[int, int]
@@ -58,7 +61,8 @@ def prepare_plan(setup: Setup) -> dict[str, Any]:
     return _plain(
         PreparePlan(
             spec=str(setup.settings.model.spec),
-            cache=str(setup.cache),
+            state_dir=str(setup.settings.daemon.state_dir),
+            engine=engine_wish(setup),
             threads=engine.threads,
             parallel=parallel_runs(setup),
             measure=engine.max_batch is None,
@@ -66,21 +70,31 @@ def prepare_plan(setup: Setup) -> dict[str, Any]:
     )
 
 
+def engine_wish(setup: Setup) -> EngineWish:
+    """What the settings say of the engine."""
+    engine = setup.settings.engine
+    return EngineWish(
+        backend=engine.backend, precision=engine.precision, device=engine.device, max_batch=engine.max_batch
+    )
+
+
 def prepared(setup: Setup, body: dict[str, Any]) -> Prepared:
     """Read the prepare child's report."""
     engine = setup.settings.engine
     model = body["model"]
-    max_batch = engine.max_batch or body["batch"] or _DEFAULT_BATCH
-    if model["fixed_batch"]:
-        max_batch = min(max_batch, model["fixed_batch"])
+    chosen = msgspec.convert(body["engine"], ChosenEngine)
+    fallback = _DEFAULT_BATCH if chosen.backend == "onnxruntime" else _DEFAULT_BATCH_GPU
+    max_batch = engine.max_batch or body["batch"] or fallback
+    for limit in (model["fixed_batch"], chosen.max_batch):
+        max_batch = min(max_batch, limit or max_batch)
     delay_ms = engine.max_delay_ms
     if delay_ms is None:
         delay_ms = 0.0 if max_batch == 1 else _DEFAULT_DELAY_MS
     tensors = msgspec.convert(model["outputs"], tuple[TensorSpec, ...])
     height, width = model["input_size"]
     return Prepared(
-        graph=model["path"],
-        model=ModelRef(id=setup.spec.id, engine=model["digest"][:16], backend="onnxruntime", precision="fp32"),
+        engine=chosen,
+        model=ModelRef(id=setup.spec.id, engine=chosen.key, backend=chosen.backend, precision=chosen.precision),
         labels=model["labels"],
         input_size=(height, width),
         outputs=OutputPlan(slots=engine.slots + 2, max_batch=max_batch, tensors=tensors),
@@ -178,7 +192,9 @@ def _infer_plan(setup: Setup, found: Prepared) -> dict[str, Any]:
     warm_up = size.opt if isinstance(size, DynamicSize) else size
     return _plain(
         InferPlan(
-            graph=found.graph,
+            engine=found.engine,
+            device=engine.device,
+            io=engine.io,
             outputs=found.outputs,
             slots=engine.slots,
             threads=engine.threads,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from edged.errors import EdgedError, InternalError
+from edged.errors import BY_NAME, EdgedError, InternalError
 from edged.runtime.channel import Channel, ChannelClosedError, Note
 
 _LOOK_S = 60.0
@@ -43,7 +43,10 @@ class Control:
         """Tell the supervisor why this child cannot go on."""
         parts = {"what": error.what, "where": error.where, "remedy": error.remedy}
         cut = {part: text[:_LONGEST_TEXT] for part, text in parts.items()}
-        self._channel.send("error", {"name": type(error).__name__, **cut})
+        # Errors of a backend are not known to the supervisor, which never loads it; their kind, and with it the exit
+        # code, is that of the nearest ancestor that is.
+        known = next(kind for kind in type(error).__mro__ if BY_NAME.get(kind.__name__) is kind)
+        self._channel.send("error", {"name": known.__name__, **cut})
 
     def expect(self, kind: str) -> Note:
         """The next note, which must be of a kind; waits as long as the supervisor lives.

@@ -7,12 +7,11 @@ life inside ONNX Runtime without Python's lock.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from edged.runtime.control import Control
 from edged.runtime.layout import layout_of
+from edged.runtime.open_executor import open_executor
 from edged.runtime.plans import InferPlan, SourcePlan
 from edged.shm.board import INFER_ROW, Board
 from edged.shm.frame_table import FrameTable
@@ -22,7 +21,6 @@ from edged.shm.region import Region
 from edged.shm.wake import Wake
 from edged.stages.collate.policy import Collator, SourcePolicy
 from edged.stages.infer.loop import InferLoop
-from edged.stages.infer.ort import OnnxRuntimeExecutor
 from edged.stages.infer.pipeline import SlotPipeline, Source
 
 _DRAIN_S = 1.0
@@ -36,31 +34,23 @@ def serve(_name: str, control: Control) -> None:
     outputs_fd, wake_fd, wake_publish_fd, board_fd = note.fds
     sources, policies = _sources(control, plan.sources)
     layout = layout_of(plan.outputs)
-    wake = Wake(wake_fd)
-    executor = OnnxRuntimeExecutor(
-        Path(plan.graph),
-        layout.tensors,
-        slots=plan.slots,
-        max_batch=layout.max_batch,
-        threads=plan.threads,
-        parallel=plan.parallel,
-        on_done=wake.set,
-        fixed_batch=plan.fixed_batch,
-    )
-    executor.warm_up(*plan.warm_up)
-    loop = InferLoop(
-        SlotPipeline(executor, sources, OutputTable(Region(outputs_fd), layout)),
-        sources,
-        Collator(policies, layout.max_batch, plan.max_delay_ns).decide,
-        wake=wake,
-        wake_publish=Wake(wake_publish_fd),
-        row=Board(Region(board_fd)).row(INFER_ROW),
-        announced=executor.announces,
-    )
-    control.tell("ready", {"io": executor.io})
-    loop.run(control.should_stop)
-    loop.drain(_DRAIN_S)
-    executor.close()
+    outputs, wake = OutputTable(Region(outputs_fd), layout), Wake(wake_fd)
+    opened = open_executor(plan, layout, [source.table for source in sources], outputs, wake.set)
+    try:
+        loop = InferLoop(
+            SlotPipeline(opened.executor, sources, outputs),
+            sources,
+            Collator(policies, layout.max_batch, plan.max_delay_ns).decide,
+            wake=wake,
+            wake_publish=Wake(wake_publish_fd),
+            row=Board(Region(board_fd)).row(INFER_ROW),
+            announced=opened.announces,
+        )
+        control.tell("ready", {"io": opened.executor.io})
+        loop.run(control.should_stop)
+        loop.drain(_DRAIN_S)
+    finally:
+        opened.close()
 
 
 def _sources(control: Control, count: int) -> tuple[list[Source], list[SourcePolicy]]:

@@ -9,19 +9,52 @@ from edged.messages import ModelRef
 from edged.records import TensorSpec
 
 
+class EngineWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What the settings say of the engine."""
+
+    backend: str
+    precision: str
+    device: int
+    max_batch: int | None
+
+
+class ChosenEngine(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs.
+
+    Attributes:
+        backend: ``tensorrt`` or ``onnxruntime``.
+        precision: of the engine.
+        key: of the engine in the store; digest of the prepared graph where none was built.
+        path: the file to load.
+        max_batch: most frames in a batch that it takes; None where there is no limit.
+        plugins: custom-operator libraries that it needs.
+        note: what the user should know of the choice; empty if nothing.
+    """
+
+    backend: str
+    precision: str
+    key: str
+    path: str
+    max_batch: int | None
+    plugins: tuple[str, ...] = ()
+    note: str = ""
+
+
 class PreparePlan(msgspec.Struct, frozen=True, kw_only=True):
     """For the prepare child.
 
     Attributes:
         spec: path of the model spec.
-        cache: folder of prepared graphs.
+        state_dir: where prepared graphs and engines lie.
+        engine: what the settings say of the engine.
         threads: threads of one run of ONNX Runtime, 0 for as many as there are cores for.
         parallel: how many batches it will run at a time.
         measure: whether to measure the best batch size.
     """
 
     spec: str
-    cache: str
+    state_dir: str
+    engine: EngineWish
     threads: int
     parallel: int
     measure: bool
@@ -69,7 +102,9 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     """For the infer process; descriptors: output ring, wake infer, wake publish, board; then one message a source.
 
     Attributes:
-        graph: path of the prepared graph.
+        engine: what to run.
+        device: GPU index.
+        io: how frames reach the GPU.
         outputs: layout of the output ring.
         slots: pipeline slots.
         threads: threads of one run of ONNX Runtime, 0 for as many as there are cores for.
@@ -80,7 +115,9 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
         sources: how many source messages follow.
     """
 
-    graph: str
+    engine: ChosenEngine
+    device: int
+    io: str
     outputs: OutputPlan
     slots: int
     threads: int

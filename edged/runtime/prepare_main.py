@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from edged.files import write_atomically
-from edged.graph.prepare import PreparedModel, prepare
+from edged.graph.prepare import FOLDER, PreparedModel, prepare
 from edged.model_file import load_spec
+from edged.runtime.choose import choose
 from edged.runtime.control import Control
 from edged.runtime.plans import PreparePlan
 
@@ -31,9 +32,13 @@ def serve(_name: str, control: Control) -> None:
     """Prepare one model and report it."""
     control.tell("hello")
     plan = msgspec.convert(control.expect("configure").body, PreparePlan)
-    prepared = prepare(load_spec(Path(plan.spec)), Path(plan.cache))
-    batch = prepared.fixed_batch or (_best_batch(prepared, plan) if plan.measure else 0)
-    control.tell("prepared", {"model": msgspec.to_builtins(prepared), "batch": batch})
+    spec, state_dir = Path(plan.spec), Path(plan.state_dir)
+    prepared = prepare(load_spec(spec), state_dir / FOLDER)
+    engine = choose(plan.engine, prepared, state_dir, spec)
+    measure = plan.measure and engine.backend == "onnxruntime"
+    batch = prepared.fixed_batch or (_best_batch(prepared, plan) if measure else 0)
+    body = {"model": msgspec.to_builtins(prepared), "engine": msgspec.to_builtins(engine), "batch": batch}
+    control.tell("prepared", body)
 
 
 def _best_batch(prepared: PreparedModel, plan: PreparePlan) -> int:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edged.config import Settings, SourceSettings
-from edged.errors import ConfigError, DeviceUnavailableError, EdgedError, SettingsError, SourceError, StateDirError
+from edged.errors import ConfigError, EdgedError, SettingsError, SourceError, StateDirError
+from edged.graph.prepare import FOLDER
 from edged.model import ModelSpec
 from edged.model_file import load_spec
 from edged.stages.capture.uri import SourceUri, check_exists, parse
@@ -95,7 +96,7 @@ def ready_state_dir(path: Path) -> Path:
     Raises:
         StateDirError: it cannot.
     """
-    cache = path / "prepared"
+    cache = path / FOLDER
     remedy = "choose another daemon.state_dir, or let this user write there"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -122,32 +123,18 @@ def _resolve_source(settings: SourceSettings) -> SourceSetup:
 
 def _check_engine(settings: Settings) -> None:
     engine = settings.engine
-    if engine.backend == "tensorrt":
-        raise DeviceUnavailableError(
-            "the tensorrt backend is not part of this version",
-            where="engine.backend",
-            remedy='use "auto" or "onnxruntime"',
-        )
-    if engine.precision not in ("auto", "fp32"):
-        raise ConfigError(
-            f"there is no {engine.precision} engine for onnxruntime here",
-            where="engine.precision",
-            remedy='use "auto" or "fp32"',
-        )
     if engine.build != "never":
         raise ConfigError(
-            f'"{engine.build}" needs the engine builder, which is not part of this version',
+            f'"{engine.build}" is not part of this version',
             where="engine.build",
-            remedy='use "never"',
+            remedy='use "never", and build engines with edged-build-engine',
         )
 
 
 def without_effect(settings: Settings) -> list[str]:
     """Settings that this version accepts and does not act on yet, as far as they were changed from their defaults."""
-    engine, monitor = settings.engine, settings.monitor
+    monitor = settings.monitor
     found = {
-        "engine.device": engine.device != 0,
-        "engine.io": engine.io != "auto",
         "monitor.governor": monitor.governor != "off",
         "monitor.verify_every": monitor.verify_every != 0,
     }

@@ -117,6 +117,8 @@ class Supervisor:
         self._wait(lambda: self._infer.ready and self._publish.ready, _START_S, "the model was not loaded")
         self._state = "ready"
         took = time.monotonic() - self._started_s
+        if self._prepared.engine.note:
+            _LOG.warning("%s", self._prepared.engine.note)
         _LOG.info("ready after %.2f s: %s on %s, batches of up to %d", took, *briefing.summary(self._prepared))
         wanted = self._setup.settings.publish.wait_for_subscribers
         if wanted:

@@ -24,7 +24,7 @@ from edged.engine.protocol import Done, Event, Failed, Note, Phase, Step, from_l
 from edged.engine.source import field_changes
 from edged.engine.store import model_folder, read_current
 from edged.errors import EngineError, InternalError, ModelError
-from edged.gpu.errors import EngineError as GpuEngineError
+from edged.errors import EngineError as GpuEngineError
 from edged.gpu.errors import GpuLostError, GpuMemoryError
 from edged.graph.prepare import spec_digest
 from edged.model_file import load_spec

@@ -10,7 +10,8 @@ from gpu_unit.executor_rig import FRAME, OUTPUTS, Rig, sums
 
 from edged.errors import EdgedError, InternalError
 from edged.gpu.engines import TensorInfo
-from edged.gpu.errors import CudaError, EngineError, EngineRunError, GpuLostError, GpuMemoryError
+from edged.errors import EngineError
+from edged.gpu.errors import CudaError, EngineRunError, GpuLostError, GpuMemoryError
 from edged.gpu.fake import CALLS, FakeGpu
 from edged.gpu.fake.gpu import batch_range
 from edged.records import TensorSpec

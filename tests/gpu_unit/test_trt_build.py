@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edged.gpu.engines import ShapeRange
-from edged.gpu.errors import EngineError
+from edged.errors import EngineError
 from edged.gpu.trt import TensorRt
 from edged.gpu.trt.build import BuildOptions, build_engine
 

@@ -13,7 +13,8 @@ import pytest
 from edged.errors import EdgedError
 from edged.gpu import load
 from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
-from edged.gpu.errors import ClosedError, EngineError, EngineRunError, GpuMemoryError
+from edged.errors import EngineError
+from edged.gpu.errors import ClosedError, EngineRunError, GpuMemoryError
 from edged.gpu.fake import FakeGpu
 from edged.gpu.inventory import Inventory
 from edged.gpu.trt import TensorRt

@@ -59,11 +59,20 @@ def make_setup(
     return resolve(Settings.model_validate({**settings, **more}))
 
 
-def report(*, batch: int = 0, fixed_batch: int | None = None) -> dict[str, Any]:
+def report(
+    *, batch: int = 0, fixed_batch: int | None = None, backend: str = "onnxruntime", max_batch: int | None = None
+) -> dict[str, Any]:
     """What the prepare child says of a model."""
     tensor = TensorSpec("detections", "float32", (100, 6))
     return {
         "batch": batch,
+        "engine": {
+            "backend": backend,
+            "precision": "fp32",
+            "key": "0123456789abcdef",
+            "path": "/state/graph.onnx",
+            "max_batch": max_batch,
+        },
         "model": {
             "path": "/state/graph.onnx",
             "digest": "0123456789abcdef" * 4,
@@ -85,6 +94,7 @@ def report(*, batch: int = 0, fixed_batch: int | None = None) -> dict[str, Any]:
         ({"max_batch": 8, "max_delay_ms": 0.0}, {}, 8, 0.0),
         ({"max_batch": 8}, {"fixed_batch": 1}, 1, 0.0),
         ({"max_batch": 2}, {"fixed_batch": 4}, 2, 4.0),
+        ({"max_batch": 8}, {"max_batch": 4}, 4, 4.0),
     ],
 )
 def test_batch_and_delay_follow_from_settings_and_model(
@@ -99,12 +109,19 @@ def test_batch_and_delay_follow_from_settings_and_model(
     assert (health.id, health.engine, health.precision, health.io) == ("tiny", "0123456789abcdef", "fp32", "gather")
 
 
+def test_a_gpu_takes_eight_at_a_time_unless_its_engine_takes_fewer(tmp_path: Path) -> None:
+    setup = make_setup(tmp_path)
+    assert briefing.prepared(setup, report(backend="tensorrt")).outputs.max_batch == 8
+    assert briefing.prepared(setup, report(backend="tensorrt", max_batch=32)).outputs.max_batch == 8
+    assert briefing.prepared(setup, report(backend="tensorrt", max_batch=4)).outputs.max_batch == 4
+
+
 @pytest.mark.parametrize("max_batch", [None, 3])
 def test_the_batch_size_is_measured_only_where_none_is_given(tmp_path: Path, max_batch: int | None) -> None:
     setup = make_setup(tmp_path, engine={"max_batch": max_batch, "threads": 2})
     plan = msgspec.convert(briefing.prepare_plan(setup), PreparePlan)
     assert plan.measure is (max_batch is None)
-    assert (plan.spec, plan.cache, plan.threads) == (f"{tmp_path}/tiny.toml", f"{tmp_path}/state/prepared", 2)
+    assert (plan.spec, plan.state_dir, plan.threads) == (f"{tmp_path}/tiny.toml", f"{tmp_path}/state", 2)
 
 
 class Told:
@@ -195,7 +212,7 @@ def test_a_replaced_capture_process_goes_on_where_the_other_was(told: Told) -> N
 def test_infer_gets_every_ring(told: Told) -> None:
     first, *others = told.notes("infer")
     plan = msgspec.convert(first.body, InferPlan)
-    assert (plan.graph, plan.slots, plan.threads, plan.sources) == ("/state/graph.onnx", 2, 0, 3)
+    assert (plan.engine.path, plan.slots, plan.threads, plan.sources) == ("/state/graph.onnx", 2, 0, 3)
     assert (plan.max_delay_ns, plan.warm_up) == (4_000_000, [48, 64])
     assert plan.outputs == told.found.outputs
     rings = told.rings

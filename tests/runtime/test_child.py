@@ -48,7 +48,14 @@ def test_a_stop_is_no_error() -> None:
 
 
 def test_a_mistake_of_the_user_is_reported_as_it_is() -> None:
-    plan = {"spec": "/absent/model.toml", "cache": "/absent", "threads": 1, "parallel": 1, "measure": False}
+    plan = {
+        "spec": "/absent/model.toml",
+        "state_dir": "/absent",
+        "engine": {"backend": "auto", "precision": "auto", "device": 0, "max_batch": None},
+        "threads": 1,
+        "parallel": 1,
+        "measure": False,
+    }
     hello, report = serve("prepare", ("configure", plan))
     assert hello.kind == "hello"
     assert report.kind == "error"

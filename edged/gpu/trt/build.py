@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from edged.errors import EngineError
 from edged.gpu.calls import failure
 from edged.gpu.codes import OUT_OF_MEMORY
 from edged.gpu.engines import Shape, ShapeRange
-from edged.gpu.errors import EngineError
 from edged.gpu.trt.library import TensorRt, network_flags
 from edged.gpu.trt.progress import Progress, make_monitor
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from edged.errors import EngineError
 from edged.gpu.api import DeviceBuffer, Event, Stream
 from edged.gpu.calls import failure
 from edged.gpu.codes import OUT_OF_MEMORY
 from edged.gpu.engines import EngineInfo, Shape, ShapeRange, TensorInfo
-from edged.gpu.errors import EngineError, EngineRunError
+from edged.gpu.errors import EngineRunError
 from edged.gpu.inventory import Inventory, Owned
 from edged.gpu.trt.messages import Messages
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from edged.errors import EngineError
 from edged.gpu import load
 from edged.gpu.calls import failure
 from edged.gpu.codes import OUT_OF_MEMORY
-from edged.gpu.errors import EngineError
 from edged.gpu.inventory import Inventory
 from edged.gpu.trt.engine import TrtEngine
 from edged.gpu.trt.messages import Message, Messages, make_logger

@@ -12,10 +12,10 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edged.errors import InternalError
+from edged.errors import EngineError, InternalError
 from edged.gpu.api import DeviceBuffer, Gpu, Stream
 from edged.gpu.engines import Engine, Shape
-from edged.gpu.errors import EngineError, GpuLostError
+from edged.gpu.errors import GpuLostError
 from edged.records import TensorSpec
 from edged.stages.infer.executor import BatchInput, BatchOutput, Elapsed
 from edged.stages.infer.gpu_programs import graph_sizes
