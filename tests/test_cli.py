@@ -191,7 +191,7 @@ SPOILED: dict[str, tuple[list[str], int, str]] = {
         "publish.curve.secret_key_file",
     ),
     "state folder": (["--daemon.state_dir={}/tiny.onnx"], 78, "state_dir"),
-    "backend": (["--engine.backend=tensorrt"], 69, ""),
+    "backend": (["--engine.backend=tensorrt"], 69, "engine.backend: the tensorrt backend is not available"),
     "precision": (["--engine.precision=int8"], 78, "int8"),
     "value": (["--engine.slots=99"], 78, "--engine.slots: expected at most 8"),
 }

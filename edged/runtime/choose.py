@@ -67,9 +67,11 @@ def _facts(wish: EngineWish) -> DeviceFacts | None:
 
     try:
         return device_facts(wish.device)
-    except DeviceUnavailableError:
+    except DeviceUnavailableError as error:
         if wish.backend == "tensorrt":
-            raise
+            what = f"the tensorrt backend is not available: {error.what}"
+            remedy = f'{error.remedy}, or use "auto" or "onnxruntime"'
+            raise DeviceUnavailableError(what, where="engine.backend", remedy=remedy) from error
         return None
 
 

@@ -1,35 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real ``edged run`` as a child process, with everything a test needs to watch it; nothing of it outlives the test."""
+"""A real ``edged run`` as a child process, with all that a test needs to watch it; nothing of it outlives the test."""
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edged.messages import Health, Prediction
 from edged.stages.publish.client import Received, Subscriber
 
 ASSETS = Path(__file__).resolve().parents[2] / "edged" / "assets"
 START_S = 20.0
+_PR_SET_PDEATHSIG = 1
+# Frame ring and output ring at batches of up to four. What is neither published nor counted as lost piles up here.
+MOST_IN_FLIGHT = 3 * 4 + 4 * 4
+_CHILD = "edged.runtime.child"
 
 
 def toml(settings: Mapping[str, Any]) -> str:
-    """Settings as TOML; JSON's strings, numbers and arrays are TOML's as well."""
+    """Settings as TOML; JSON's strings, numbers and arrays are TOML's as well. None leaves a key at its default."""
     lines: list[str] = []
     for section, values in settings.items():
         if section == "sources":
             for source in values:
                 lines += ["[[sources]]", *(f"{key} = {json.dumps(value)}" for key, value in source.items())]
             continue
-        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        lines += [
+            f"[{section}]",
+            *(f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None),
+        ]
     return "\n".join(lines) + "\n"
+
+
+class Ended(NamedTuple):
+    """How a daemon ended: its exit code, and how long after it was asked to (seconds)."""
+
+    code: int
+    seconds: float
+
+
+def _end_with_the_tests() -> None:
+    """Have the kernel kill this process when the test run dies, which leaves no time for clearing up."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 class Daemon:
@@ -68,7 +89,16 @@ class Daemon:
         command = [sys.executable, "-m", "edged", "run", "--config", str(self.config), *self._arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("EDGED_")}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+            # A process group of its own, as a shell makes one: Ctrl-C reaches all of it.
+            self._process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=_end_with_the_tests,
+            )
         return self
 
     @property
@@ -93,14 +123,24 @@ class Daemon:
 
     def children(self, role: str = "", name: str = "") -> list[int]:
         """Process ids of its children, of a role (``capture``, ``infer``, ``publish``) and a name if given."""
-        found = []
-        for pid in descendants(self.process.pid):
-            words = command_line(pid)
-            if "edged.runtime.child" in words:
-                at = words.index("edged.runtime.child")
-                if role in ("", words[at + 1]) and name in ("", words[at + 2]):
-                    found.append(pid)
-        return found
+        return family_of(self.process.pid, role, name)
+
+    def stop(self, number: int = signal.SIGTERM, *, group: bool = False, timeout_s: float = 10.0) -> Ended:
+        """Send a signal, to the whole process group if wanted as Ctrl-C does, and wait for the end."""
+        end = os.pidfd_open(self.process.pid)
+        try:
+            poller = select.poll()
+            poller.register(end, select.POLLIN)
+            begin = time.monotonic()
+            if group:
+                os.killpg(self.process.pid, number)
+            else:
+                self.process.send_signal(number)
+            assert poller.poll(timeout_s * 1000), f"still running {timeout_s} s after the signal:\n{self.output}"
+            seconds = time.monotonic() - begin
+        finally:
+            os.close(end)
+        return Ended(self.process.wait(), seconds)
 
     def terminate(self, timeout_s: float = 10.0) -> int:
         """Send SIGTERM and wait; returns the exit code."""
@@ -118,13 +158,14 @@ class Daemon:
         """End it and all that it started, whatever state they are in."""
         if self._process is None:
             return
-        family = [self._process.pid, *descendants(self._process.pid)]
-        for pid in family:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait(10)
+        for pid in family_of(self._process.pid):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        self._process.wait(10)
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
@@ -135,16 +176,15 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, what: str) -> No
         time.sleep(0.02)
 
 
-def descendants(pid: int) -> list[int]:
-    """Process ids of all children of a process, and of theirs."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            direct = [int(word) for word in task.read_text().split()]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        for child in direct:
-            found += [child, *descendants(child)]
+def family_of(pid: int, role: str = "", name: str = "") -> list[int]:
+    """Process ids of a supervisor's children; found also after the supervisor itself is gone."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            # python -m edged.runtime.child ROLE NAME DESCRIPTOR PARENT, and an empty word behind the last NUL.
+            words = command_line(int(entry.name))[-6:-1]
+            if words[:1] == [_CHILD] and words[4] == str(pid) and role in ("", words[1]) and name in ("", words[2]):
+                found.append(int(entry.name))
     return found
 
 
@@ -178,9 +218,9 @@ def next_health(subscriber: Subscriber, timeout_s: float = 5.0) -> Health:
 
 
 def assert_conserved(health: Health) -> None:
-    """captured = published + dropped + in flight, for every source."""
+    """captured = published + dropped + in flight, for every source; no more in flight than the rings can hold."""
     for name, source in health.sources.items():
         losses = source.dropped
         dropped = losses.overwritten + losses.stale + losses.decode_error + losses.failed + losses.shutdown
         assert source.captured == source.published + dropped + source.in_flight, (name, source)
-        assert source.in_flight >= 0, (name, source)
+        assert 0 <= source.in_flight <= MOST_IN_FLIGHT, (name, source)

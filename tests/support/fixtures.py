@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the end-to-end tests."""
+"""Fixtures for tests that run the daemon: end_to_end/ and faults/."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.daemon import Daemon
 
 StartDaemon = Callable[..., Daemon]

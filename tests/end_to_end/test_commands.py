@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The other commands, as a user runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+from support.fixtures import StartDaemon
+
+from edged.runtime.demo import PICTURE
+
+
+def edged(*arguments: str, folder: Path, timeout_s: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder."""
+    command = [sys.executable, "-m", "edged", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=timeout_s)
+
+
+def test_the_demo_shows_predictions_and_draws_a_picture(tmp_path: Path) -> None:
+    done = edged("demo", "--seconds", "1", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in ("north", "south", "circle", "predictions received", "edged tail --connect"):
+        assert text in done.stdout
+    picture = cv2.imread(str(tmp_path / PICTURE))
+    assert picture is not None
+    assert picture.shape == (480, 640, 3)
+    assert [entry.name for entry in tmp_path.iterdir()] == [PICTURE]
+
+
+def test_check_finds_nothing_wrong_with_good_settings(daemons: StartDaemon, tmp_path: Path) -> None:
+    daemon = daemons()
+    done = edged("check", "--config", str(daemon.config), folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for text in ("daemon.name", daemon.endpoint, "edged.toml", "configuration ok"):
+        assert text in done.stdout
+    # It looks, but starts nothing.
+    assert not (daemon.folder / "predictions.sock").exists()

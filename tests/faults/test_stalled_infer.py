@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The infer process hangs for a while, as on a machine that was suspended: one slow batch condemns no later frame."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from support.fixtures import StartDaemon
+from support.models import write_slow_model
+from support.traces import assert_ended_clean
+from support.watch import Watch
+
+# Less than the 2 s after which the others would no longer wait for a lock, should it have been stopped while it held
+# one. Longer than the age limit by a factor that makes an average of batch times exceed the limit, too.
+STALL_S = 1.8
+MAX_AGE_MS = 300
+
+
+def test_predictions_are_back_after_a_stall(daemons: StartDaemon, tmp_path: Path) -> None:
+    daemon = daemons(
+        {
+            "sources": [{"name": "camera", "uri": "synthetic://shapes?fps=60&size=192x192", "max_age_ms": MAX_AGE_MS}],
+            # More frames than it can take: a batch is under way at any moment, so the stall hits one.
+            "model": {"spec": str(write_slow_model(tmp_path))},
+            "engine": {"max_batch": 1, "threads": 1},
+        }
+    ).start()
+    with Watch(daemon, max_age_ms=MAX_AGE_MS) as watch:
+        watch.wait_for_all(["camera"], 0, 20)
+        watch.wait_for_all(["camera"], time.monotonic(), 5)
+        (infer,) = daemon.children("infer")
+        os.kill(infer, signal.SIGSTOP)
+        time.sleep(STALL_S)
+        os.kill(infer, signal.SIGCONT)
+        watch.wait_for_all(["camera"], time.monotonic(), 5)
+        assert daemon.children("infer") == [infer]
+        assert daemon.stop().code == 0
+    assert_ended_clean(daemon)

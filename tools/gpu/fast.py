@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fast: the pipeline against the engine alone, in alternating rounds, and the host's time for a batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from math import prod
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from edged.gpu.api import Gpu
+from edged.gpu.engines import Engine
+from edged.records import Ready
+from edged.stages.infer.executor import BatchInput, BatchOutput, Elapsed
+from edged.stages.infer.tensorrt import GpuOptions, TensorRtExecutor
+from tools.gpu.rig import Host, Model, Pipe
+from tools.gpu.right import attempt
+
+TARGETS = {128: 0.95, 32: 0.95, 8: 0.90, 1: 0.90}
+HOST_TARGET_US = 200.0
+_ROUND_S = 0.25
+
+
+class Alone:
+    """The engine's graph, launched back to back on buffers of the device; nothing is copied."""
+
+    def __init__(self, gpu: Gpu, engine: Engine, batch: int, stack: ExitStack) -> None:
+        (given,) = engine.info.inputs
+        shape = (batch, *given.ranges[0].largest[1:])
+        profile = engine.info.narrowest_profile(given.name, shape)
+        assert profile is not None
+        self._stream = stack.enter_context(closing(gpu.stream("alone")))
+        context = stack.enter_context(closing(engine.context("alone")))
+        if context.profile != profile:
+            context.use_profile(profile, self._stream)
+        context.set_shape(given.name, shape)
+        for tensor in engine.info.tensors:
+            size = prod(context.shape(tensor.name)) * np.dtype(tensor.dtype).itemsize
+            buffer = stack.enter_context(closing(gpu.device_buffer(f"alone {tensor.name}", size)))
+            context.bind(tensor.name, buffer.address)
+        context.enqueue(self._stream)
+        self._stream.synchronize()
+        graph = gpu.capture("alone", self._stream, lambda: context.enqueue(self._stream))
+        self._graph = stack.enter_context(closing(graph))
+
+    def run(self, count: int) -> float:
+        """Seconds for a number of batches."""
+        begin = time.perf_counter()
+        for _ in range(count):
+            self._graph.launch(self._stream)
+        self._stream.synchronize()
+        return time.perf_counter() - begin
+
+
+class Pumped:
+    """Batches of frames that lie ready, through the pipeline and out of the output ring."""
+
+    def __init__(self, pipe: Pipe, batch: int, rng: np.random.Generator) -> None:
+        self.pipe = pipe
+        (frames,) = pipe.fill(rng)
+        self._groups: list[list[tuple[int, Ready]]] = [
+            [(0, ready) for ready in frames[first : first + batch]]
+            for first in range(0, len(frames) - batch + 1, batch)
+        ]
+        self._next = 0
+
+    def run(self, count: int, size: Callable[[], int] | None = None) -> float:
+        """Seconds for a number of batches; ``size`` makes them smaller than the largest."""
+        pipe, submitted, begin = self.pipe, 0, time.perf_counter()
+        while submitted < count or pipe.pipeline.in_flight:
+            output = pipe.pipeline.output_slot() if submitted < count else None
+            if output is not None:
+                group = self._groups[self._next % len(self._groups)]
+                self._next += 1
+                submitted += 1
+                pipe.pipeline.submit(output, group if size is None else group[: size()], time.monotonic_ns())
+                continue
+            if pipe.pipeline.deliver(10.0) is None:
+                raise AssertionError("a batch was not done within 10 s")
+            slot = pipe.outputs.oldest()
+            assert slot is not None
+            pipe.outputs.release(slot)
+        return time.perf_counter() - begin
+
+
+def ratio(gpu: Gpu, model: Model, batch: int, rounds: int, round_s: float = _ROUND_S) -> dict[str, Any]:
+    """Engine alone against the pipeline with 2 and 3 slots, in alternating rounds; medians."""
+    times: dict[str, list[float]] = {}
+    with ExitStack() as stack:
+        prepared = model.prepared
+        ways: dict[str, Alone | Pumped] = {"alone": Alone(gpu, model.engine, batch, stack)}
+        for slots in (2, 3):
+            options = GpuOptions(slots=slots, max_batch=batch)
+            pipe = Pipe(gpu, model.engine, prepared.outputs, prepared.input_size, options)
+            stack.callback(pipe.close)
+            ways[f"pipeline-{slots}"] = Pumped(pipe, batch, np.random.default_rng(slots))
+        for way in ways.values():
+            way.run(20)
+        count = max(10, int(round_s / (ways["alone"].run(20) / 20)))
+        for _ in range(rounds):
+            for name, way in ways.items():
+                times.setdefault(name, []).append(way.run(count) / count)
+        ways.clear()
+    alone = median(times["alone"])
+    result: dict[str, Any] = {"batches_in_round": count, "rounds": rounds}
+    for name, taken in times.items():
+        middle = median(taken)
+        result[name] = {
+            "ms": round(middle * 1e3, 4),
+            "spread_ms": [round(min(taken) * 1e3, 4), round(max(taken) * 1e3, 4)],
+            "frames_per_s": round(batch / middle),
+            "ratio": round(alone / middle, 4),
+        }
+    result["ok"] = result["pipeline-2"]["ratio"] >= TARGETS.get(batch, 0.9)
+    return result
+
+
+class Timed:
+    """An executor that notes how long the host is in `submit` and `collect`."""
+
+    def __init__(self, executor: TensorRtExecutor) -> None:
+        self._executor = executor
+        self.slots, self.max_batch, self.io = executor.slots, executor.max_batch, executor.io
+        self.done, self.wait, self.close = executor.done, executor.wait, executor.close
+        self.taken: list[int] = []
+
+    def submit(self, slot: int, batch: BatchInput, output: BatchOutput) -> None:
+        """As the executor's."""
+        begin = time.perf_counter_ns()
+        self._executor.submit(slot, batch, output)
+        self.taken.append(time.perf_counter_ns() - begin)
+
+    def collect(self, slot: int) -> Elapsed:
+        """As the executor's."""
+        begin = time.perf_counter_ns()
+        elapsed = self._executor.collect(slot)
+        self.taken[-1] += time.perf_counter_ns() - begin
+        return elapsed
+
+
+def host_time(gpu: Gpu, model: Model, batches: int, frames: int = 8) -> dict[str, Any]:
+    """The host's microseconds for a batch of frames of as many sources, in the executor and in the whole pipeline."""
+    prepared = model.prepared
+    options = GpuOptions(slots=2, max_batch=frames)
+    whole = []
+    with Pipe(gpu, model.engine, prepared.outputs, prepared.input_size, options, sources=frames, ring_slots=3) as pipe:
+        ready = pipe.fill(np.random.default_rng(8))
+        timed = Timed(pipe.executor)
+        pipeline = pipe.over(timed)
+        for number in range(batches):
+            picks = [(source, own[number % 3]) for source, own in enumerate(ready)]
+            output = pipeline.output_slot()
+            assert output is not None
+            begin = time.perf_counter_ns()
+            pipeline.submit(output, picks, 1)
+            spent = time.perf_counter_ns() - begin
+            # The wait is not the host's work.
+            assert timed.wait(0, 10.0) or timed.wait(1, 10.0)
+            begin = time.perf_counter_ns()
+            assert pipeline.deliver(0.0) is not None
+            whole.append(spent + time.perf_counter_ns() - begin)
+            slot = pipe.outputs.oldest()
+            assert slot is not None
+            pipe.outputs.release(slot)
+        del pipeline
+    in_executor = timed.taken
+    return {
+        "ok": median(whole) / 1e3 <= HOST_TARGET_US,
+        "executor_us": round(median(in_executor) / 1e3, 1),
+        "executor_p99_us": round(float(np.percentile(in_executor, 99)) / 1e3, 1),
+        "pipeline_us": round(median(whole) / 1e3, 1),
+        "pipeline_p99_us": round(float(np.percentile(whole, 99)) / 1e3, 1),
+    }
+
+
+def fast(folder: Path, rounds: int = 12) -> dict[str, Any]:
+    """All that has to be fast."""
+    results: dict[str, Any] = {}
+    with Host(folder) as host, host.model("resnet18", "fp16") as model:
+        for batch in TARGETS:
+            attempt(results, f"batch-{batch}", lambda b=batch: ratio(host.gpu, model, b, rounds))  # type: ignore[misc]
+        attempt(results, "host-8-frames", lambda: host_time(host.gpu, model, 1000))
+    results["leaks"] = {"ok": not host.leaks, "live": [str(leak) for leak in host.leaks]}
+    return results
