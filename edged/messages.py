@@ -278,7 +278,7 @@ class StageTime(msgspec.Struct, kw_only=True):
     Attributes:
         count: how often it ran.
         wall_s: elapsed time, seconds.
-        cpu_s: CPU time of all threads of the process meanwhile, seconds.
+        cpu_s: CPU time spent on it, seconds.
     """
 
     count: Count = 0

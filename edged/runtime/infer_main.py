@@ -45,6 +45,7 @@ def serve(_name: str, control: Control) -> None:
             wake_publish=Wake(wake_publish_fd),
             row=Board(Region(board_fd)).row(INFER_ROW),
             announced=opened.announces,
+            asynchronous=opened.asynchronous,
         )
         control.tell("ready", {"io": opened.executor.io})
         loop.run(control.should_stop)

@@ -25,11 +25,13 @@ class Opened(NamedTuple):
     Attributes:
         executor: warmed up.
         announces: whether it calls ``on_done`` when a batch is done.
+        asynchronous: whether submitting returns before the batch is done.
         close: ends it and what it stands on.
     """
 
     executor: Executor
     announces: bool
+    asynchronous: bool
     close: Callable[[], None]
 
 
@@ -60,7 +62,7 @@ def open_executor(
         fixed_batch=plan.fixed_batch,
     )
     executor.warm_up(*plan.warm_up)
-    return Opened(executor, executor.announces, executor.close)
+    return Opened(executor, executor.announces, executor.announces, executor.close)
 
 
 def _open_tensorrt(plan: InferPlan, layout: OutputLayout, frames: Sequence[FrameTable], outputs: OutputTable) -> Opened:
@@ -89,4 +91,4 @@ def _open_tensorrt(plan: InferPlan, layout: OutputLayout, frames: Sequence[Frame
         for leaked in gpu.close():
             _LOG.error("not released on the GPU: %s", leaked)
 
-    return Opened(executor, False, close)
+    return Opened(executor, False, True, close)

@@ -24,7 +24,7 @@ PUBLISH_ROW, INFER_ROW, FIRST_CAPTURE_ROW = 0, 1, 2
 
 
 class StageTime(NamedTuple):
-    """Cumulative time of a stage: how often it ran, wall and CPU time in nanoseconds (all threads of its process)."""
+    """Cumulative time of a stage: how often it ran, wall and CPU time in nanoseconds, without stages inside it."""
 
     runs: int
     wall_ns: int
@@ -84,6 +84,12 @@ class Row:
         self._words[at] += 1
         self._words[at + 1] += wall_ns
         self._words[at + 2] += cpu_ns
+
+    def take_off(self, stage: int, wall_ns: int, cpu_ns: int) -> None:
+        """Take time off a stage that belongs to another one that ran inside it."""
+        at = _STAGES + _STAGE_WORDS * stage
+        self._words[at + 1] -= wall_ns
+        self._words[at + 2] -= cpu_ns
 
     def times(self, names: Sequence[str]) -> dict[str, StageTime]:
         """The stages' times so far, by name."""

@@ -8,9 +8,8 @@ import gc
 import pytest
 from gpu_unit.executor_rig import FRAME, OUTPUTS, Rig, sums
 
-from edged.errors import EdgedError, InternalError
+from edged.errors import EdgedError, EngineError, InternalError
 from edged.gpu.engines import TensorInfo
-from edged.errors import EngineError
 from edged.gpu.errors import CudaError, EngineRunError, GpuLostError, GpuMemoryError
 from edged.gpu.fake import CALLS, FakeGpu
 from edged.gpu.fake.gpu import batch_range

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edged.gpu.engines import ShapeRange
 from edged.errors import EngineError
+from edged.gpu.engines import ShapeRange
 from edged.gpu.trt import TensorRt
 from edged.gpu.trt.build import BuildOptions, build_engine
 

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from edged.errors import EdgedError
+from edged.errors import EdgedError, EngineError
 from edged.gpu import load
 from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
-from edged.errors import EngineError
 from edged.gpu.errors import ClosedError, EngineRunError, GpuMemoryError
 from edged.gpu.fake import FakeGpu
 from edged.gpu.inventory import Inventory

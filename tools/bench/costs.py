@@ -41,18 +41,12 @@ def _sum(stats: Stats, stage: str, field: str) -> float:
 
 
 def stage_costs(before: Stats, after: Stats) -> dict[str, Cost]:
-    """Cost per frame of each stage between two statistics; all captures together.
-
-    ONNX Runtime's ``submit`` returns when the inference is done, so its cost is given without that of ``infer``.
-    """
+    """Cost per frame of each stage between two statistics; all captures together."""
     frames = max(1, frames_between(before, after))
-    costs = {
+    return {
         stage: Cost(wall_of(before, after, stage) / frames * 1e6, cpu_of(before, after, stage) / frames * 1e6)
         for stage in STAGES
     }
-    submit, inference = costs["submit"], costs["infer"]
-    costs["submit"] = Cost(submit.wall_us - inference.wall_us, submit.cpu_us - inference.cpu_us)
-    return costs
 
 
 def report_costs(report: Report, costs: dict[str, Cost]) -> None:

@@ -6,8 +6,9 @@ the other side's turn. (Stopping a daemon with signals instead would leave its w
 occur in use.) Start-up is left out on every side: only the steady part of a round is counted.
 
 - frames: a lossless source that repeats pictures drawn before, at the model's input size, against inference alone: the
-  same prepared graph, batch, threads and session options, inputs and outputs bound beforehand. As a second opponent,
-  the same loop with ONNX Runtime's own defaults, whose idle threads spin.
+  same prepared graph and batch, inputs and outputs bound beforehand. Three loops: one run after the other on all cores
+  ("bare loop"), the same with ONNX Runtime's own defaults, whose idle threads spin, and as many runs side by side as the
+  daemon has ("side by side"): the most that the machine gives.
 - video: the whole file, lossless, against ``tools.bench.plain_script``.
 """
 
@@ -15,9 +16,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ import zmq
 from edged.graph.prepare import PreparedModel, prepare
 from edged.messages import Prediction, Stats
 from edged.model_file import load_spec
-from edged.stages.infer.ort import open_session
+from edged.stages.infer.ort import open_session, threads_of_a_run
 from tools.bench import harness
 from tools.bench.costs import Cost, report_costs, stage_costs
 from tools.bench.report import Report, Spread
@@ -40,6 +43,21 @@ _VIDEO = "video/people-720p50.avi"
 _END_S = 120.0
 
 
+class SideBySide:
+    """Several bare loops at a time on one session, as the daemon arranges its runs."""
+
+    def __init__(self, prepared: PreparedModel, batch: int, threads: int, parallel: int) -> None:
+        session = open_session(Path(prepared.path), threads or threads_of_a_run(parallel))
+        self._loops = [BareLoop(prepared, batch, threads, session=session) for _ in range(parallel)]
+
+    def run(self, seconds: float) -> tuple[float, float]:
+        """Frames a second, and CPU seconds a frame, over a time."""
+        cpu = time.process_time()
+        with ThreadPoolExecutor(len(self._loops)) as pool:
+            rates = [rate for rate, _ in pool.map(lambda loop: loop.run(seconds), self._loops)]
+        return sum(rates), (time.process_time() - cpu) / (sum(rates) * seconds)
+
+
 class BareLoop:
     """Inference and nothing else.
 
@@ -48,12 +66,23 @@ class BareLoop:
         batch: frames of a run.
         threads: threads of a run.
         spin: ONNX Runtime's defaults, instead of the daemon's session options.
+        session: one that is open already.
     """
 
-    def __init__(self, prepared: PreparedModel, batch: int, threads: int, *, spin: bool = False) -> None:
+    def __init__(
+        self,
+        prepared: PreparedModel,
+        batch: int,
+        threads: int,
+        *,
+        spin: bool = False,
+        session: onnxruntime.InferenceSession | None = None,
+    ) -> None:
         self._batch = batch
         graph = Path(prepared.path)
-        if spin:
+        if session is not None:
+            self._session = session
+        elif spin:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             self._session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
@@ -119,18 +148,23 @@ def compare_frames(arguments: argparse.Namespace, report: Report, folder: Path, 
     prepared = prepare(load_spec(spec), folder / "state" / "prepared")
     bare = BareLoop(prepared, arguments.batch, arguments.threads)
     spinning = BareLoop(prepared, arguments.batch, arguments.threads, spin=True)
+    opponents: dict[str, BareLoop | SideBySide] = {
+        "bare": bare,
+        "spin": spinning,
+        "beside": SideBySide(prepared, arguments.batch, arguments.threads, len(os.sched_getaffinity(0))),
+    }
     rounds: list[dict[str, float]] = []
     costs = []
     for number in range(arguments.rounds):
         turn: dict[str, float] = {}
-        for side in ("daemon", "bare", "spin") if number % 2 else ("bare", "spin", "daemon"):
+        for side in ("daemon", *opponents) if number % 2 else (*opponents, "daemon"):
             if side == "daemon":
                 turn["daemon"], turn["daemon_cpu"], first, last = cached_round(
                     arguments, folder, spec, prepared.input_size
                 )
                 costs.append(stage_costs(first, last))
             else:
-                turn[side], turn[f"{side}_cpu"] = (bare if side == "bare" else spinning).run(arguments.seconds)
+                turn[side], turn[f"{side}_cpu"] = opponents[side].run(arguments.seconds)
         rounds.append(turn)
         print(f"round {number + 1}: daemon {turn['daemon']:.2f}, bare loop {turn['bare']:.2f} frames/s", flush=True)
     report_frames(report, rounds, costs)
@@ -141,9 +175,12 @@ def report_frames(report: Report, rounds: list[dict[str, float]], costs: list[di
     report.details["frames"] = rounds
     report.add("daemon ÷ bare loop", Spread.of([turn["daemon"] / turn["bare"] for turn in rounds]), at_least=0.93)
     report.add("daemon ÷ bare loop that spins", Spread.of([turn["daemon"] / turn["spin"] for turn in rounds]))
+    report.add("daemon ÷ loops side by side", Spread.of([turn["daemon"] / turn["beside"] for turn in rounds]))
     report.add("daemon", Spread.of([turn["daemon"] for turn in rounds]), "frames/s")
+    report.add("loops side by side", Spread.of([turn["beside"] for turn in rounds]), "frames/s")
     report.add("bare loop", Spread.of([turn["bare"] for turn in rounds]), "frames/s")
     report.add("daemon, all processes: CPU", Spread.of([turn["daemon_cpu"] * 1e3 for turn in rounds]), "ms/frame")
+    report.add("loops side by side: CPU", Spread.of([turn["beside_cpu"] * 1e3 for turn in rounds]), "ms/frame")
     report.add("bare loop: CPU", Spread.of([turn["bare_cpu"] * 1e3 for turn in rounds]), "ms/frame")
     middle = {stage: np.median([cost[stage] for cost in costs], axis=0) for stage in costs[0]}
     report_costs(report, {stage: Cost(float(wall), float(cpu)) for stage, (wall, cpu) in middle.items()})
@@ -220,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=5.0, help="steady part of a turn, with frames drawn before")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="of one run; 0 is the default of each side")
     arguments = parser.parse_args(argv)
     report = Report("throughput", arguments)
     with harness.folder_for_run() as folder:

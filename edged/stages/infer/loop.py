@@ -37,6 +37,8 @@ class InferLoop:
         wake_publish: descriptor to set when results are ready.
         row: this process's row of the board.
         announced: whether ``wake`` is set when a batch is done too, so that the loop need not wait for a certain one.
+        asynchronous: whether submitting returns before the batch is done; where it does not, the time of submitting
+            holds that of inference, which is taken off again when the batch is delivered.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class InferLoop:
         wake_publish: Wake,
         row: Row,
         announced: bool = False,
+        asynchronous: bool = True,
     ) -> None:
         self._pipeline = pipeline
         self._sources = sources
@@ -57,6 +60,7 @@ class InferLoop:
         self._wake_publish = wake_publish
         self._row = row
         self._announced = announced
+        self._asynchronous = asynchronous
         self._cost = BatchCost()
         self._writers = [Wake(source.wake_writer) for source in sources]
         self._seen = [-1] * len(sources)
@@ -99,7 +103,7 @@ class InferLoop:
     def _deliver(self, timeout_s: float) -> bool:
         if not self._pipeline.in_flight:
             return False
-        wall, cpu = time.monotonic_ns(), time.process_time_ns()
+        wall, cpu = time.monotonic_ns(), time.thread_time_ns()
         delivered = self._pipeline.deliver(timeout_s)
         if delivered is None:
             return False
@@ -109,8 +113,11 @@ class InferLoop:
                 self._writers[source].set()
         self._cost.observe(delivered.frames, delivered.took_ns)
         self._row.beat()
-        self._row.add(_INFER, delivered.elapsed.infer_ns, delivered.elapsed.cpu_ns)
-        self._row.add(_DELIVER, time.monotonic_ns() - wall, time.process_time_ns() - cpu)
+        elapsed = delivered.elapsed
+        self._row.add(_INFER, elapsed.infer_ns, elapsed.cpu_ns)
+        if not self._asynchronous:
+            self._row.take_off(_SUBMIT, elapsed.infer_ns, elapsed.cpu_ns)
+        self._row.add(_DELIVER, time.monotonic_ns() - wall, time.thread_time_ns() - cpu)
         return True
 
     def _submit_next(self) -> int | None:
@@ -119,7 +126,7 @@ class InferLoop:
         Returns:
             0 when something was submitted or dropped, else when to look again (nanoseconds), or None.
         """
-        wall, cpu = time.monotonic_ns(), time.process_time_ns()
+        wall, cpu = time.monotonic_ns(), time.thread_time_ns()
         self._refresh()
         output = self._pipeline.output_slot() if self._waiting else None
         if output is None:
@@ -130,12 +137,13 @@ class InferLoop:
             self._cost.doubt()
         picks = self._take(batch, stale)
         closed = time.monotonic_ns()
-        before = time.process_time_ns()
-        self._row.add(_COLLATE, closed - wall, before - cpu)
+        self._row.add(_COLLATE, closed - wall, time.thread_time_ns() - cpu)
         if not picks:
             return 0 if batch or stale else wake_ns
+        before = time.thread_time_ns() if self._asynchronous else time.process_time_ns()
         self._pipeline.submit(output, picks, closed)
-        self._row.add(_SUBMIT, time.monotonic_ns() - closed, time.process_time_ns() - before)
+        after = time.thread_time_ns() if self._asynchronous else time.process_time_ns()
+        self._row.add(_SUBMIT, time.monotonic_ns() - closed, after - before)
         return 0
 
     def _refresh(self) -> None:
