@@ -43,5 +43,5 @@ def choose_precision(asked: str, backend: Backend, *, quantized: bool) -> tuple[
             )
         return "fp32", "ONNX Runtime computes in FP32"
     if asked == "auto":
-        return "fp16", "the fastest that needs no calibration; the output step stays in FP32"
+        return "fp16", "the fastest that needs no calibration"
     return cast(Precision, asked), "it was asked for"
