@@ -7,7 +7,6 @@ in. Nothing heavy is imported before the process is tied to its parent.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -15,17 +14,9 @@ import threading
 import traceback
 from typing import BinaryIO
 
-_PR_SET_PDEATHSIG = 1
+from edged.parent import tie_to_parent
+
 _TRACEBACK_CHARS = 20_000
-
-
-def tie_to_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies; exit if it is dead already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:
-        sys.exit(0)
 
 
 def serve(request: BinaryIO, events: BinaryIO) -> None:

@@ -7,7 +7,6 @@ Nothing heavy is imported before the process is tied to its parent.
 from __future__ import annotations
 
 import ctypes
-import os
 import signal
 import socket
 import sys
@@ -15,12 +14,12 @@ import traceback
 from importlib import import_module
 
 from edged.errors import EdgedError, InternalError
+from edged.parent import tie_to_parent
 from edged.runtime.channel import Channel
 from edged.runtime.control import Control, StoppedError
 from edged.runtime.signals import STOP_SIGNALS
 from edged.stages.capture.redact import redact
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _TRACEBACK_CHARS = 20_000
 _ROLES = {
@@ -29,15 +28,6 @@ _ROLES = {
     "infer": "edged.runtime.infer_main",
     "publish": "edged.runtime.publish_main",
 }
-
-
-def tie_to_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies; exit if it is dead already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
-    if os.getppid() != parent:
-        sys.exit(0)
 
 
 def serve(role: str, name: str, sock: socket.socket) -> None:
