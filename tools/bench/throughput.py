@@ -7,8 +7,8 @@ occur in use.) Start-up is left out on every side: only the steady part of a rou
 
 - frames: a lossless source that repeats pictures drawn before, at the model's input size, against inference alone: the
   same prepared graph and batch, inputs and outputs bound beforehand. Three loops: one run after the other on all cores
-  ("bare loop"), the same with ONNX Runtime's own defaults, whose idle threads spin, and as many runs side by side as the
-  daemon has ("side by side"): the most that the machine gives.
+  ("bare loop"), the same with ONNX Runtime's own defaults, whose idle threads spin, and as many runs side by side as
+  the daemon has ("side by side"): the most that the machine gives.
 - video: the whole file, lossless, against ``tools.bench.plain_script``.
 """
 
