@@ -10,6 +10,8 @@ from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import OutputLayout, OutputTable
 from edged.shm.wake import Wake
 
+_PATIENCE_S = 0.3
+
 
 class Rings:
     """A frame ring and a wake-up a source, one output ring, the board, and the wake-ups of infer and publish.
@@ -30,6 +32,10 @@ class Rings:
         ]
         self.spaces = [Wake() for _ in live]
         self.outputs = OutputTable.create(outputs)
+        # A process that was stopped while it held a lock must not stop the supervisor too.
+        self.outputs.be_patient_for(_PATIENCE_S)
+        for table in self.frames:
+            table.be_patient_for(_PATIENCE_S)
         self.board = Board.create(FIRST_CAPTURE_ROW + len(live))
         self.wake_infer = Wake()
         self.wake_publish = Wake()

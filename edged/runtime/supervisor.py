@@ -15,9 +15,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from edged.errors import EdgedError, InternalError
+from edged.errors import EdgedError, InternalError, SharedMemoryError
 from edged.messages import DaemonState, EngineHealth, SourceState
 from edged.runtime import briefing, status
+from edged.runtime.accounts import close_accounts, wait_for_results
 from edged.runtime.briefing import Prepared
 from edged.runtime.channel import ChannelClosedError, Note
 from edged.runtime.launch import Launcher
@@ -134,7 +135,10 @@ class Supervisor:
 
     def _settled(self) -> bool:
         assert self._rings is not None
-        return all(table.counts().in_flight == 0 for table in self._rings.frames)
+        try:
+            return all(table.counts().in_flight == 0 for table in self._rings.frames)
+        except SharedMemoryError:
+            return False
 
     def _wait(self, done: Callable[[], bool], timeout_s: float | None, failure: str = "") -> None:
         """Serve everything until a condition holds.
@@ -158,11 +162,18 @@ class Supervisor:
         self._restart_due(now)
         if self._rings is not None and now >= self._next_health_s:
             self._next_health_s = now + _HEALTH_EVERY_S
-            self._tell_health()
-            self._check_sources()
+            self._tell_and_check()
         for key, _ in self._selector.select(self._patience(now)):
             if isinstance(key.data, Member):
                 self._listen(key.data)
+
+    def _tell_and_check(self) -> None:
+        try:
+            self._tell_health()
+            self._check_sources()
+        except SharedMemoryError as error:
+            # Somebody was stopped with a lock in hand. Health has nothing exact to say until that is over.
+            _LOG.warning("no health this second: %s", error)
 
     def _patience(self, now: float) -> float:
         due = [member.start_at for member in self._everybody() if member.start_at is not None]
@@ -341,23 +352,20 @@ class Supervisor:
         self._end(self._captures, 0.4)
         self._end([self._infer], 1.1)
         if self._rings is not None:
-            self._drain_outputs(0.3)
-            for name, table in zip(self._names, self._rings.frames, strict=True):
-                lost = table.count_shutdown()
-                if lost:
-                    _LOG.info("%d frame(s) of source %s were still on their way", lost, name)
+            try:
+                if self._publish.running:
+                    wait_for_results(self._rings, lambda: self._selector.select(_DRAIN_STEP_S), 0.3)
+                close_accounts(self._rings, self._names)
+            except SharedMemoryError:
+                _LOG.warning("publish does not answer and is killed")
+                self._end([self._publish], 0.0)
+                close_accounts(self._rings, self._names)
             self._tell_health()
             self._publish.tell("linger", linger_ms)
         self._end([self._publish], linger_ms / 1000 + 0.4)
         self._selector.close()
         if self._rings is not None:
             self._rings.close()
-
-    def _drain_outputs(self, deadline_s: float) -> None:
-        assert self._rings is not None
-        end = time.monotonic() + deadline_s
-        while self._publish.running and self._rings.outputs.delivered() and time.monotonic() < end:
-            self._selector.select(_DRAIN_STEP_S)
 
     def _end(self, members: list[Member], patience_s: float) -> None:
         """Ask children to stop, and kill those that have not within the time given.

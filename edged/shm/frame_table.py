@@ -342,6 +342,10 @@ class FrameTable:
                 self.words[SHUTDOWN] += lost
         return lost
 
+    def be_patient_for(self, seconds: float) -> None:
+        """How long this process waits for the lock from now on; SharedMemoryError after that."""
+        self._table.be_patient_for(seconds)
+
     def close(self) -> None:
         """Release the mapping and the descriptors."""
         self._names.release()

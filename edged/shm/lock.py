@@ -39,7 +39,7 @@ class FileLock:
 
     def __init__(self, fd: int, deadline_s: float = _DEADLINE_S) -> None:
         self._fd = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-        self._deadline_s = deadline_s
+        self.deadline_s = deadline_s
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free."""
@@ -61,7 +61,7 @@ class FileLock:
             return
         # The kernel has no record lock with a time-out, and one without would hang with a stopped holder. Contention is
         # rare and lasts microseconds, so a few short pauses are all that is ever needed.
-        limit = self._deadline_s if deadline_s is None else deadline_s
+        limit = self.deadline_s if deadline_s is None else deadline_s
         end = time.monotonic() + limit
         pause = 0.00002
         tries = 0

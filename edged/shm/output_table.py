@@ -200,6 +200,10 @@ class OutputTable:
                     found.setdefault(frame.source, set()).add(frame.frame_id)
         return found
 
+    def be_patient_for(self, seconds: float) -> None:
+        """How long this process waits for the lock from now on; SharedMemoryError after that."""
+        self._table.be_patient_for(seconds)
+
     def close(self) -> None:
         """Release the mapping and the descriptors."""
         self._names.release()

@@ -37,6 +37,10 @@ class Table:
         elif self._log[0] != _MAGIC:
             raise SharedMemoryError("a shared-memory region was not made by this version of edged")
 
+    def be_patient_for(self, seconds: float) -> None:
+        """How long to wait for the lock from now on."""
+        self._lock.deadline_s = seconds
+
     @contextmanager
     def locked(self, deadline_s: float | None = None) -> Iterator[None]:
         """Hold the lock; finishes a change that a killed process left half done.

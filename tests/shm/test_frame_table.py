@@ -13,8 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from edged.errors import SharedMemoryError
 from edged.records import FrameRecord, Ready
 from edged.shm.frame_table import FrameTable
+from edged.shm.lock import FileLock
 from edged.shm.region import Region
 
 FRAME = FrameRecord(0, 0, 1, 2, 640, 480, 32, 32)
@@ -155,6 +157,7 @@ _WRITER = """
 import os, sys
 from edged.records import FrameRecord
 from edged.shm.frame_table import FrameTable
+from edged.shm.lock import FileLock
 from edged.shm.region import Region
 table = FrameTable(Region(int(sys.argv[1])))
 table.reclaim_written()
@@ -208,4 +211,20 @@ def test_attaching_sees_the_same_ring() -> None:
     other.commit(slot, FRAME, 5)
     assert table.ready()[0].ready_ns == 5
     other.close()
+    table.close()
+
+
+def test_an_impatient_party_does_not_wait_long_for_a_lock() -> None:
+    """The supervisor's way: a process that was stopped with the lock in hand must not stop it too."""
+    table = FrameTable.create(3, 48, live=True)
+    holder = FileLock(table.region.fd)
+    table.be_patient_for(0.05)
+    holder.acquire()
+    started = time.monotonic()
+    with pytest.raises(SharedMemoryError, match=r"held for 0\.05 s"):
+        table.counts()
+    assert time.monotonic() - started < 1
+    holder.release()
+    assert table.counts().captured == 0
+    holder.close()
     table.close()
