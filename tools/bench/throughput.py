@@ -116,7 +116,7 @@ def settings_of(arguments: argparse.Namespace, spec: Path, source: dict[str, Any
     return {
         "sources": [{"name": "a", "mode": "lossless", **source}],
         "model": {"spec": str(spec)},
-        "engine": {"max_batch": arguments.batch, "threads": arguments.threads},
+        "engine": {"max_batch": arguments.batch, "threads": arguments.threads, "slots": arguments.slots},
         "publish": {"wait_for_subscribers": 1},
     }
 
@@ -258,6 +258,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=5.0, help="steady part of a turn, with frames drawn before")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="of one run; 0 is the default of each side")
+    parser.add_argument("--slots", type=int, default=2, help="engine.slots of the daemon")
     arguments = parser.parse_args(argv)
     report = Report("throughput", arguments)
     with harness.folder_for_run() as folder:
