@@ -60,12 +60,6 @@ class InputSpec(_Section):
     mean: Triple = [0.0, 0.0, 0.0]
     std: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=3, max_length=3)] = [1.0, 1.0, 1.0]
 
-    @property
-    def max_size(self) -> tuple[int, int]:
-        """Largest height, width of an input, pixels."""
-        size = self.size.max if isinstance(self.size, DynamicSize) else self.size
-        return size[0], size[1]
-
 
 class OutputSpec(_Section):
     """How the outputs are read."""

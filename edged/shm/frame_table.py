@@ -170,11 +170,6 @@ class FrameTable:
             self._table.change(changes)
         return frame_id
 
-    def abandon(self, slot: int) -> None:
-        """Give a slot from `acquire` back unused."""
-        with self._table.locked():
-            self.words[self._bases[slot] + _STATE] = FREE
-
     def count_broken(self) -> None:
         """Count a frame that was taken from the source but is no picture."""
         with self._table.locked():
