@@ -8,6 +8,7 @@ health message must account for every frame.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from edged.messages import Health, Message, Prediction
 from edged.model_file import load_spec
 from tools.bench import harness
 from tools.bench.report import Report
-from tools.bench.throughput import BareLoop
+from tools.bench.throughput import SideBySide
 
 _SOURCES = 3
 _OVERLOAD = 3.0
@@ -27,9 +28,9 @@ _SETTLED = 0.25
 
 
 def capacity_hz(spec: Path, cache: Path, threads: int) -> float:
-    """Frames a second that inference alone reaches."""
+    """Frames a second that inference alone reaches, arranged as the daemon arranges it for several sources."""
     prepared = prepare(load_spec(spec), cache)
-    return BareLoop(prepared, 1, threads).run(_CAPACITY_S)[0]
+    return SideBySide(prepared, 1, threads, len(os.sched_getaffinity(0))).run(_CAPACITY_S)[0]
 
 
 def memory_mb(daemon: harness.Daemon) -> dict[str, float]:
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", choices=harness.MODELS, default="yolox")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--max-age-ms", type=float, default=200.0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args(argv)
     report = Report("freshness", arguments)
     with harness.folder_for_run() as folder:
