@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``edged run | demo | check | tail | keys``.
+"""The command line: ``edged run | demo | check | tail | keys | export``.
 
 Next to nothing is imported before `main` runs: a signal that arrives before its handler stands kills the process.
 """
@@ -61,7 +61,7 @@ def _dispatch(arguments: list[str], stop: StopSignal | None) -> int:
         return 0
     if stop is not None:
         return _serve(given, stop)
-    return {"check": _check, "tail": _tail, "keys": _keys}[given.command](given)
+    return {"check": _check, "tail": _tail, "keys": _keys, "export": _export, "bench": _bench}[given.command](given)
 
 
 def _serve(given: Namespace, stop: StopSignal) -> int:
@@ -98,6 +98,20 @@ def _tail(given: Namespace) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: as asked, with 0
     return run_tail(given.connect, given.topics or [""], given.json, given.count, given.seconds, sys.stdout)
+
+
+def _export(given: Namespace) -> int:
+    from edged.export.command import run_export
+
+    return run_export(given, _show)
+
+
+def _bench(given: Namespace) -> int:
+    import os
+
+    from edged.bench.command import run_bench
+
+    return run_bench(given, os.environ)
 
 
 def _show(text: str) -> None:

@@ -27,6 +27,8 @@ commands:
   check   check a configuration and show every setting and where it comes from
   tail    print what a running daemon publishes
   keys    make key pairs for encrypted tcp endpoints
+  bench   measure an engine alone, in the pipeline and in the whole daemon
+  export  turn a PyTorch model into an ONNX file and a model spec
 
 edged COMMAND --help tells more; edged --version prints the version."""
 
@@ -67,9 +69,14 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser = _PARSERS[name]()
     if {"-h", "--help"}.intersection(arguments):
         return Namespace(text=parser.format_help().rstrip())
-    given, rest = parser.parse_known_args(list(arguments[1:]), Namespace(text=None, command=name))
+    own, overrides = list(arguments[1:]), []
+    if name == "bench":
+        from edged.bench.arguments import split_settings
+
+        own, overrides = split_settings(own)
+    given, rest = parser.parse_known_args(own, Namespace(text=None, command=name))
     _refuse_unknown(rest, parser, settings=name in ("run", "check"))
-    given.overrides = rest
+    given.overrides = rest + overrides
     return given
 
 
@@ -170,6 +177,22 @@ def _keys_parser() -> ArgumentParser:
     return parser
 
 
+def _export_parser() -> ArgumentParser:
+    from edged.export.arguments import add_flags
+
+    parser = _parser("export", "Turn a PyTorch model into a checked ONNX file and a first model spec.")
+    add_flags(parser)
+    return parser
+
+
+def _bench_parser() -> ArgumentParser:
+    from edged.bench.arguments import add_flags
+
+    parser = _parser("bench", "Measure an engine alone, in the pipeline and in the whole daemon.", epilog=_SETTINGS)
+    add_flags(parser)
+    return parser
+
+
 def _settings_parser(name: str, description: str) -> ArgumentParser:
     parser = _parser(name, description, epilog=_SETTINGS)
     parser.add_argument(
@@ -190,4 +213,6 @@ _PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "check": _check_parser,
     "tail": _tail_parser,
     "keys": _keys_parser,
+    "export": _export_parser,
+    "bench": _bench_parser,
 }
