@@ -14,7 +14,7 @@ import msgspec
 from edged.config import Loaded, load
 from edged.graph.prepare import PreparedModel, prepare
 from edged.runtime.briefing import engine_wish
-from edged.runtime.choose import choose
+from edged.runtime.choose import choose, foresee
 from edged.runtime.plans import ChosenEngine
 from edged.runtime.setup import Setup, SourceSetup, resolve
 from edged.stages.capture.readers.base import DecodeError, ReadFailedError, quiet_environment
@@ -58,7 +58,8 @@ def run_check(
             raise source.error
     _check_keys(setup)
     prepared = prepare(setup.spec, setup.cache)
-    engine = choose(engine_wish(setup), prepared, setup.settings.daemon.state_dir, setup.settings.model.spec)
+    ask = choose if setup.settings.engine.build == "never" else foresee
+    engine = ask(engine_wish(setup), prepared, setup.settings.daemon.state_dir, setup.settings.model.spec)
     for source in setup.sources:
         if source.uri.on_disk:
             _check_readable(source)
@@ -138,7 +139,7 @@ def _summary(setup: Setup, prepared: PreparedModel, engine: ChosenEngine) -> str
         ("input", f"{'up to ' if prepared.dynamic else ''}{height} x {width} (height x width)"),
         ("outputs", _names(f"{spec.name} {spec.dtype} {list(spec.shape)}" for spec in prepared.outputs)),
         ("prepared graph", prepared.path),
-        ("runs on", f"{engine.backend} {engine.precision}, {engine.path}"),
+        ("runs on", f"{engine.backend} {engine.precision}, {engine.path or 'not built yet'}"),
     ]
     if engine.note:
         model.append(("note", engine.note))

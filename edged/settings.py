@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from edged.problems import OWN_ERROR
@@ -67,6 +67,16 @@ def _ordered(value: tuple[int, int, int]) -> tuple[int, int, int]:
     return value
 
 
+def _no_more_than_slots(value: int, info: ValidationInfo) -> int:
+    slots = info.data.get("slots", value)  # absent where it was refused itself
+    if value > slots:
+        context = {"contexts": value, "slots": slots}
+        raise PydanticCustomError(
+            OWN_ERROR, "{contexts} contexts have no more than the work of {slots} slot(s); raise engine.slots", context
+        )
+    return value
+
+
 def _host_and_port(value: str) -> str:
     host, _, port = value.rpartition(":")
     if value and not (host and port.isascii() and port.isdecimal() and int(port) <= 65535):
@@ -101,6 +111,9 @@ class DaemonSettings(_Section):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")
     ] = "info"
+    profile: Annotated[
+        bool, Field(description="Mark every stage for Nsight Systems with NVTX ranges; needs the extra profile.")
+    ] = False
 
 
 class SourceSettings(_Section):
@@ -155,6 +168,11 @@ class EngineSettings(_Section):
         Field(description="Longest a frame waits for company, ms. Default: 4, or 0 where max_batch is 1."),
     ] = None
     slots: Annotated[int, Field(ge=1, le=8, description="Batches in flight; 2 = double-buffered.")] = 2
+    contexts: Annotated[
+        int,
+        Field(ge=1, le=8, description="Batches that TensorRT computes side by side, each with its activation memory."),
+        AfterValidator(_no_more_than_slots),
+    ] = 1
     io: Annotated[Literal["auto", "copy", "mapped", "staged"], Field(description="How frames reach the GPU.")] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024, description="Threads of ONNX Runtime; 0 = all cores.")] = 0
     build: Annotated[
@@ -174,6 +192,10 @@ class BuildSettings(_Section):
     ] = ((1, 4, 8),)
     workspace_mb: Annotated[int, Field(ge=16, le=1 << 20, description="GPU memory the builder may use, MiB.")] = 1024
     optimization_level: Annotated[int, Field(ge=0, le=5, description="Effort of the builder.")] = 3
+    aux_streams: Annotated[
+        Annotated[int, Field(ge=0, le=64)] | None,
+        Field(description="Streams beside the main one. Default: TensorRT's choice, or 0 with several contexts."),
+    ] = None
     calibrator: Annotated[
         Literal["search", "minmax", "entropy", "percentile"],
         Field(description="How INT8 ranges are found; search tries all."),

@@ -64,6 +64,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         "max_batch": None,
         "max_delay_ms": None,
         "slots": 2,
+        "contexts": 1,
         "io": "auto",
         "threads": 0,
         "build": "never",
@@ -72,6 +73,7 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         "profiles": ((1, 4, 8),),
         "workspace_mb": 1024,
         "optimization_level": 3,
+        "aux_streams": None,
         "calibrator": "search",
         "search": True,
         "bound": 1.0,
@@ -239,6 +241,7 @@ def test_the_commented_file_shows_every_key_with_its_default(tmp_path: Path) -> 
     plain = loaded(tmp_path, text).settings
     assert [key for key, origin in shown.origins.items() if origin == "default"] == []
     decided_elsewhere = {"daemon.name", "daemon.state_dir", "engine.max_batch", "engine.max_delay_ms"}
+    decided_elsewhere.add("build.aux_streams")
     for key in leaves(Settings):
         if key not in decided_elsewhere and not key.startswith(("sources", "publish.curve")):
             assert value_of(shown.settings, key) == value_of(plain, key), key

@@ -44,6 +44,10 @@ IN_FILE = {
     ),
     "key twice": (HEAD + 'spec = "n"\n', ":6: not valid TOML: Cannot overwrite a value (column 11)"),
     "unquoted address": ("[[sources]]\nuri = rtsp://u:hunter2@h\n", ":2: not valid TOML: Invalid value (column 7)"),
+    "more contexts than slots": (
+        HEAD + "[engine]\ncontexts = 3\n",
+        ":7: engine.contexts: 3 contexts have no more than the work of 2 slot(s); raise engine.slots",
+    ),
     "unknown section": (HEAD + "[egine]\n", ":6: unknown key egine; did you mean engine?"),
     "unknown key": (
         HEAD + "[engine]\n\nmax_bacth = 8\n",

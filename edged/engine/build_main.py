@@ -12,9 +12,12 @@ import signal
 import sys
 import threading
 import traceback
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from edged.parent import tie_to_parent
+
+if TYPE_CHECKING:
+    from edged.engine.protocol import BuildRequest, Done, Tell
 
 _TRACEBACK_CHARS = 20_000
 
@@ -34,14 +37,26 @@ def serve(request: BinaryIO, events: BinaryIO) -> None:
             events.flush()
 
     try:
-        from edged.engine.build import build
-
-        tell(build(msgspec.json.decode(request.read(), type=BuildRequest), tell))
+        tell(_engine(msgspec.json.decode(request.read(), type=BuildRequest), tell))
     except EdgedError as error:
         tell(Failed.of(error))
     except Exception as error:  # noqa: BLE001 - the top of the process: the parent says it in one line
         text = traceback.format_exc()[-_TRACEBACK_CHARS:]
         tell(Failed.of(InternalError(f"{type(error).__name__}: {error}", where="building"), text))
+
+
+def _engine(request: BuildRequest, tell: Tell) -> Done:
+    """The engine that is there already, or the one that is built now."""
+    if request.serving is not None:
+        from edged.engine.standing import standing
+
+        found = standing(request, request.serving, tell)
+        if found is not None:
+            return found
+    # Only now: a daemon whose engine is there should not wait for onnx and onnxruntime to load.
+    from edged.engine.build import build
+
+    return build(request, tell)
 
 
 def main(argv: list[str]) -> int:

@@ -7,11 +7,14 @@ import json
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
+
+from msgspec.structs import replace
 
 from edged.config import Loaded, load
 from edged.engine.key import Three
 from edged.engine.protocol import BuildRequest
+from edged.engine.request import request_of
 from edged.errors import ModelError, UsageError
 from edged.problems import closest, printable
 
@@ -106,31 +109,20 @@ def request_for(given: Namespace, environ: Mapping[str, str]) -> BuildRequest:
     """
     spec = spec_path(given.model)
     loaded = settings_for(given, spec, environ)
-    engine, build = loaded.settings.engine, loaded.settings.build
-    state_dir = loaded.settings.daemon.state_dir
-    default = {key for key, origin in loaded.origins.items() if origin == "default"}
-    batches = None if "build.profiles" in default else build.profiles
-    max_batch = given.max_batch
-    if given.profile:
-        batches = tuple(given.profile)
-    elif max_batch is None and batches is None:
-        max_batch = engine.max_batch  # the daemon will want batches of this size
-    return BuildRequest(
-        spec=str(spec.absolute()),
-        state_dir=str(state_dir.absolute()),
-        timing_cache=str((given.timing_cache or state_dir / "timing.cache").absolute()),
-        backend=given.backend or engine.backend,
-        precision=given.precision or engine.precision,
-        force=given.force,
-        device=engine.device,
-        slots=engine.slots,
-        batches=batches,
-        max_batch=max_batch,
-        workspace_mb=given.workspace_mb or build.workspace_mb,
-        optimization_level=build.optimization_level if given.optimization_level is None else given.optimization_level,
-        aux_streams=given.aux_streams,
-        plugins=tuple(str(path.absolute()) for path in given.plugin or build.plugins),
-    )
+    usual = request_of(loaded.settings, spec)
+    over: dict[str, Any] = {
+        "backend": given.backend,
+        "precision": given.precision,
+        "workspace_mb": given.workspace_mb,
+        "optimization_level": given.optimization_level,
+        "aux_streams": given.aux_streams,
+        "keep": given.keep,
+        "max_batch": given.max_batch,
+        "timing_cache": given.timing_cache and str(given.timing_cache.absolute()),
+        "plugins": given.plugin and tuple(str(path.absolute()) for path in given.plugin),
+    }
+    request = replace(usual, force=given.force, **{name: value for name, value in over.items() if value is not None})
+    return replace(request, batches=tuple(given.profile), max_batch=None) if given.profile else request
 
 
 def _number(low: int, high: int) -> type[int]:
@@ -188,6 +180,9 @@ def _build_parser() -> ArgumentParser:
         "--optimization-level", type=_number(0, 5), metavar="0..5", help="0 builds fast, 5 searches long"
     )
     parser.add_argument("--aux-streams", type=_number(0, 64), metavar="N", help="streams beside the main one")
+    parser.add_argument(
+        "--keep", type=_number(0, 1000), metavar="N", help="earlier engines of each precision to keep (default: 1)"
+    )
     parser.add_argument(
         "--timing-cache", type=Path, metavar="FILE", help="earlier measurements (default: STATE_DIR/timing.cache)"
     )

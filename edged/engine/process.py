@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +35,14 @@ class Stop(Protocol):
         ...
 
 
-def run_build(request: BuildRequest, tell: Tell, stop: Stop | None = None, *, tick_s: float = 0.2) -> Done:
+def run_build(
+    request: BuildRequest,
+    tell: Tell,
+    stop: Stop | None = None,
+    *,
+    tick_s: float = 0.2,
+    on_tick: Callable[[], None] | None = None,
+) -> Done:
     """Build in a child process; call from the main thread, since the kernel kills the child when this thread ends.
 
     Args:
@@ -42,6 +50,7 @@ def run_build(request: BuildRequest, tell: Tell, stop: Stop | None = None, *, ti
         tell: takes the events of the build; of its end only a `Failed` that has a traceback.
         stop: ends the build when it becomes readable.
         tick_s: longest wait between two chances for signal handlers, seconds.
+        on_tick: called at least that often while the build is under way.
 
     Raises:
         BuildStoppedError: it was stopped.
@@ -55,7 +64,7 @@ def run_build(request: BuildRequest, tell: Tell, stop: Stop | None = None, *, ti
         assert child.stdin is not None
         child.stdin.write(msgspec.json.encode(request))
         child.stdin.close()
-        last = _follow(child, tell, stop, tick_s)
+        last = _follow(child, tell, stop, tick_s, on_tick)
     except BrokenPipeError:
         last = None
     finally:
@@ -85,7 +94,9 @@ def _start() -> subprocess.Popen[bytes]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _follow(child: subprocess.Popen[bytes], tell: Tell, stop: Stop | None, tick_s: float) -> Event | None:
+def _follow(
+    child: subprocess.Popen[bytes], tell: Tell, stop: Stop | None, tick_s: float, on_tick: Callable[[], None] | None
+) -> Event | None:
     """Pass events on until the child is done; returns the last one."""
     assert child.stdout is not None
     fd = child.stdout.fileno()
@@ -98,6 +109,8 @@ def _follow(child: subprocess.Popen[bytes], tell: Tell, stop: Stop | None, tick_
         ready = {ready_fd for ready_fd, _ in poller.poll(tick_s * 1000)}
         if stop is not None and stop.fileno() in ready:
             raise BuildStoppedError
+        if on_tick is not None:
+            on_tick()
         if fd not in ready:
             continue
         chunk = os.read(fd, _CHUNK)

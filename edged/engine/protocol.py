@@ -12,6 +12,16 @@ from edged.engine.key import Three
 from edged.errors import BY_NAME, EdgedError, InternalError
 
 
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """What the daemon that asks for a build is going to want of its engine.
+
+    Attributes:
+        max_batch: frames in a batch that it must take; None for what it takes.
+    """
+
+    max_batch: int | None
+
+
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to build.
 
@@ -30,6 +40,9 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         optimization_level: effort, 0 to 5.
         aux_streams: streams beside the main one; None leaves it to the builder.
         plugins: custom-operator libraries to load.
+        keep: earlier engines of the same backend and precision to keep beside the current one.
+        serving: build only where a daemon would find no engine that is valid here; None looks for nothing but the very
+            engine that would be built.
     """
 
     spec: str
@@ -46,6 +59,8 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     optimization_level: int = 3
     aux_streams: int | None = None
     plugins: tuple[str, ...] = ()
+    keep: int = 1
+    serving: Serving | None = None
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
@@ -81,10 +96,11 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
     Attributes:
         model_id: the spec's id.
-        key: the engine's name.
-        folder: where it lies.
+        key: the engine's name; empty where a daemon runs the prepared graph as it is.
+        folder: where it lies; empty likewise.
         built: whether it was built; False where it was there already.
         names: under which it is current now, for example ``tensorrt/fp16``.
+        outdated: earlier engines that had to go, and what became of each, in words.
     """
 
     model_id: str
@@ -92,6 +108,7 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     folder: str
     built: bool
     names: tuple[str, ...]
+    outdated: tuple[str, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -163,6 +163,7 @@ def _brief_capture(member: Member, setup: Setup, rings: Rings) -> None:
         # A lossless source goes on where the process that died left off: nothing twice, nothing lost.
         skip=table.counts().captured if resumable else 0,
         row=FIRST_CAPTURE_ROW + member.source,
+        profile=setup.settings.daemon.profile,
     )
     fds = (table.region.fd, rings.wake_infer.fd, rings.spaces[member.source].fd, rings.board.region.fd)
     member.tell("configure", _plain(plan), fds, wait_s=_SEND_S)
@@ -203,6 +204,8 @@ def _infer_plan(setup: Setup, found: Prepared) -> dict[str, Any]:
             fixed_batch=found.fixed_batch,
             warm_up=list(warm_up),
             sources=len(setup.sources),
+            contexts=engine.contexts,
+            profile=setup.settings.daemon.profile,
         )
     )
 
@@ -230,6 +233,7 @@ def _publish_plan(setup: Setup, found: Prepared, boot: str) -> dict[str, Any]:
             },
             curve=None if curve is None else curve.model_dump(mode="json"),
             sources=len(setup.sources),
+            profile=setup.settings.daemon.profile,
         )
     )
 

@@ -13,6 +13,7 @@ os.environ.update(quiet_environment())
 import cv2
 import msgspec
 
+from edged.ranges import Ranges
 from edged.runtime.control import Control
 from edged.runtime.plans import CapturePlan
 from edged.shm.board import Board
@@ -45,9 +46,13 @@ def serve(_name: str, control: Control) -> None:
         control.tell("failed", {"reason": str(error), "permanent": error.permanent})
         return
     control.tell("opened", {"decode": reader.decode})
+    fitter = Fitter(msgspec.convert(plan.fit, FitPlan))
+    ranges = Ranges(plan.profile)
+    for part, stages in ((reader, {"read": "decode"}), (fitter, {"fit": "fit"}), (table, {"commit": "hand-over"})):
+        ranges.cover(part, stages)
     loop = CaptureLoop(
         reader,
-        Fitter(msgspec.convert(plan.fit, FitPlan)),
+        fitter,
         table,
         FramePixels(table),
         wake_infer=Wake(wake_infer),

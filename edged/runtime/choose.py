@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edged.engine.here import facts_here
 from edged.engine.key import DeviceFacts
-from edged.engine.lookup import select
-from edged.errors import DeviceUnavailableError
+from edged.engine.lookup import Selection, select
 from edged.graph.prepare import PreparedModel
 from edged.runtime.plans import ChosenEngine, EngineWish
 
 _KEY_CHARACTERS = 16
-_GPU_DEVICES = ("nvidia*", "nvhost-*", "nvgpu*", "nvmap", "dxg")
-"""Discrete GPUs, Jetsons, and WSL."""
 
 
 def choose(wish: EngineWish, prepared: PreparedModel, state_dir: Path, spec: Path) -> ChosenEngine:
@@ -24,16 +22,47 @@ def choose(wish: EngineWish, prepared: PreparedModel, state_dir: Path, spec: Pat
         EngineError: the engine asked for was not built, or is not valid here; the error tells what differs and the
             command that builds it.
     """
-    found = select(
+    facts = facts_here(wish.backend, wish.device)
+    return _chosen(_select(wish, facts, prepared, state_dir, spec).require(), prepared)
+
+
+def foresee(wish: EngineWish, prepared: PreparedModel, state_dir: Path, spec: Path) -> ChosenEngine:
+    """What a daemon that builds at its start is going to run: the engine that is there, or one yet to be built.
+
+    Raises:
+        DeviceUnavailableError: TensorRT was asked for, and there is no GPU or no TensorRT.
+    """
+    facts = facts_here(wish.backend, wish.device)
+    found = _select(wish, facts, prepared, state_dir, spec)
+    if found.missing is None:
+        return _chosen(found, prepared)
+    return ChosenEngine(
+        backend="onnxruntime" if facts is None else "tensorrt",
+        precision=wish.precision,
+        key="",
+        path="",
+        max_batch=None,
+        note=f"edged run builds the engine first: {found.missing.what}",
+    )
+
+
+def _select(
+    wish: EngineWish, facts: DeviceFacts | None, prepared: PreparedModel, state_dir: Path, spec: Path
+) -> Selection:
+    return select(
         state_dir,
         prepared.model_id,
         prepared.digest,
         wish.backend,
         wish.precision,
-        _facts(wish),
-        max_batch=wish.max_batch,
+        facts,
+        # A fixed batch is smaller than what may be asked for, and then what the daemon goes by.
+        max_batch=None if prepared.fixed_batch else wish.max_batch,
         spec=str(spec),
-    ).require()
+    )
+
+
+def _chosen(found: Selection, prepared: PreparedModel) -> ChosenEngine:
     note = ""
     if found.missing is not None:
         note = f"{found.backend} runs the model: {found.missing.what}; to build an engine: {found.missing.command}"
@@ -56,25 +85,3 @@ def choose(wish: EngineWish, prepared: PreparedModel, state_dir: Path, spec: Pat
         plugins=tuple(plugin.path for plugin in manifest.plugins),
         note=note,
     )
-
-
-def _facts(wish: EngineWish) -> DeviceFacts | None:
-    """The GPU and its TensorRT; None where either is missing and ONNX Runtime will do."""
-    if wish.backend == "onnxruntime" or (wish.backend == "auto" and not _has_gpu_device()):
-        return None
-    # Loads the driver: only here, and only where it may be used.
-    from edged.engine.toolkit import device_facts
-
-    try:
-        return device_facts(wish.device)
-    except DeviceUnavailableError as error:
-        if wish.backend == "tensorrt":
-            what = f"the tensorrt backend is not available: {error.what}"
-            remedy = f'{error.remedy}, or use "auto" or "onnxruntime"'
-            raise DeviceUnavailableError(what, where="engine.backend", remedy=remedy) from error
-        return None
-
-
-def _has_gpu_device(devices: Path = Path("/dev")) -> bool:
-    """Whether anything looks like an NVIDIA GPU: loading the driver only to hear that there is none takes time."""
-    return any(next(devices.glob(pattern), None) for pattern in _GPU_DEVICES)

@@ -46,6 +46,7 @@ def run_daemon(config: Path, overrides: Sequence[str], exit_when_done: bool, sto
 
 def run_settings(settings: Settings, *, exit_when_done: bool, stop: StopSignal) -> int:
     """Run the daemon with settings that are loaded already."""
+    from edged.runtime.build_first import build_first
     from edged.runtime.launch import Launcher, ProcessLauncher, ThreadLauncher
     from edged.runtime.setup import hold_endpoints, resolve, without_effect
     from edged.runtime.supervisor import Supervisor
@@ -62,6 +63,8 @@ def run_settings(settings: Settings, *, exit_when_done: bool, stop: StopSignal) 
         launcher = ThreadLauncher(serve)
     try:
         hold_endpoints(setup)
+        if not build_first(setup, stop):
+            return 0
         supervisor = Supervisor(setup, launcher, stop, exit_when_done=exit_when_done)
         supervisor.run()
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from edged.ranges import Ranges
 from edged.runtime.control import Control
 from edged.runtime.layout import layout_of
 from edged.runtime.open_executor import open_executor
@@ -21,7 +22,7 @@ from edged.shm.region import Region
 from edged.shm.wake import Wake
 from edged.stages.collate.policy import Collator, SourcePolicy
 from edged.stages.infer.loop import InferLoop
-from edged.stages.infer.pipeline import SlotPipeline, Source
+from edged.stages.infer.pipeline import PROFILED, SlotPipeline, Source
 
 _DRAIN_S = 1.0
 
@@ -35,19 +36,24 @@ def serve(_name: str, control: Control) -> None:
     sources, policies = _sources(control, plan.sources)
     layout = layout_of(plan.outputs)
     outputs, wake = OutputTable(Region(outputs_fd), layout), Wake(wake_fd)
-    opened = open_executor(plan, layout, [source.table for source in sources], outputs, wake.set)
+    ranges = Ranges(plan.profile)
+    opened = open_executor(plan, layout, [source.table for source in sources], outputs, wake)
     try:
+        pipeline = SlotPipeline(opened.executor, sources, outputs)
+        ranges.cover(pipeline, PROFILED)
+        ranges.cover(opened.executor, {"wait": "wait"})
+        ranges.cover(wake, {"wait": "wait"})
         loop = InferLoop(
-            SlotPipeline(opened.executor, sources, outputs),
+            pipeline,
             sources,
-            Collator(policies, layout.max_batch, plan.max_delay_ns).decide,
+            ranges.around("collate", Collator(policies, layout.max_batch, plan.max_delay_ns).decide),
             wake=wake,
             wake_publish=Wake(wake_publish_fd),
             row=Board(Region(board_fd)).row(INFER_ROW),
             announced=opened.announces,
             asynchronous=opened.asynchronous,
         )
-        control.tell("ready", {"io": opened.executor.io})
+        control.tell("ready", {"io": opened.executor.io, "remarks": opened.remarks})
         loop.run(control.should_stop)
         loop.drain(_DRAIN_S)
     finally:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,23 @@ from edged.runtime.plans import InferPlan
 from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import OutputLayout, OutputTable
 from edged.shm.region import Region
+from edged.shm.wake import Wake
 from edged.stages.infer.executor import Executor
 
+if TYPE_CHECKING:
+    from edged.stages.infer.tensorrt import GpuFootprint
+
+_MIB = 1 << 20
+_FEW = 8
+"""Failures that are told: each batch size may fail for the same reason, and a note has to stay short."""
 _LOG = logging.getLogger("edged")
+
+
+class Remark(NamedTuple):
+    """Something for the log: ``info`` or ``warning``, and the text."""
+
+    severity: str
+    text: str
 
 
 class Opened(NamedTuple):
@@ -24,15 +38,17 @@ class Opened(NamedTuple):
 
     Attributes:
         executor: warmed up.
-        announces: whether it calls ``on_done`` when a batch is done.
+        announces: whether the wake-up is set when a batch is done.
         asynchronous: whether submitting returns before the batch is done.
         close: ends it and what it stands on.
+        remarks: what the log should hold of it; the supervisor writes the log.
     """
 
     executor: Executor
     announces: bool
     asynchronous: bool
     close: Callable[[], None]
+    remarks: Sequence[Remark]
 
 
 def open_executor(
@@ -40,16 +56,28 @@ def open_executor(
     layout: OutputLayout,
     frames: Sequence[FrameTable],
     outputs: OutputTable,
-    on_done: Callable[[], None],
+    wake: Wake,
 ) -> Opened:
     """Load the engine and run it once.
+
+    Args:
+        plan: which engine, and how.
+        layout: of the output ring.
+        frames: the frame rings.
+        outputs: the output ring.
+        wake: to set when a batch is done.
 
     Raises:
         EdgedError: the engine cannot be loaded here.
     """
     if plan.engine.backend == "tensorrt":
-        return _open_tensorrt(plan, layout, frames, outputs)
+        return _open_tensorrt(plan, layout, frames, outputs, wake)
     from edged.stages.infer.ort import OnnxRuntimeExecutor
+
+    remarks = []
+    if plan.contexts > 1:
+        text = "engine.contexts has no effect on ONNX Runtime, where engine.slots says how much runs side by side"
+        remarks.append(Remark("warning", text))
 
     executor = OnnxRuntimeExecutor(
         Path(plan.engine.path),
@@ -58,14 +86,26 @@ def open_executor(
         max_batch=layout.max_batch,
         threads=plan.threads,
         parallel=plan.parallel,
-        on_done=on_done,
+        on_done=wake.set,
         fixed_batch=plan.fixed_batch,
     )
     executor.warm_up(*plan.warm_up)
-    return Opened(executor, executor.announces, executor.announces, executor.close)
+    return Opened(executor, executor.announces, executor.announces, executor.close, remarks)
 
 
-def _open_tensorrt(plan: InferPlan, layout: OutputLayout, frames: Sequence[FrameTable], outputs: OutputTable) -> Opened:
+def memory_line(footprint: GpuFootprint, contexts: int) -> str:
+    """GPU memory by kind, for the log."""
+    weights, activations, buffers, taken = (f"{count / _MIB:.1f}" for count in footprint)
+    each = f"{footprint.activations / contexts / _MIB:.1f}"
+    return (
+        f"GPU memory, MiB: weights {weights}; activations {activations} ({contexts} context(s) of {each}); "
+        f"buffers {buffers}; all but the weights took {taken}"
+    )
+
+
+def _open_tensorrt(
+    plan: InferPlan, layout: OutputLayout, frames: Sequence[FrameTable], outputs: OutputTable, wake: Wake
+) -> Opened:
     from edged.gpu.cuda import CudaGpu
     from edged.gpu.trt import TensorRt
     from edged.stages.infer.gpu_rings import RingMemory
@@ -80,10 +120,15 @@ def _open_tensorrt(plan: InferPlan, layout: OutputLayout, frames: Sequence[Frame
     library = TensorRt([Path(plugin) for plugin in plan.engine.plugins])
     engine = library.load(gpu.inventory, str(path), path.read_bytes())
     rings = [memory(f"frame ring {index}", table.region) for index, table in enumerate(frames)]
-    options = GpuOptions(slots=plan.slots, max_batch=layout.max_batch, io=plan.io)
-    executor = TensorRtExecutor(gpu, engine, layout.tensors, [*rings, memory("output ring", outputs.region)], options)
-    for failure in executor.graph_failures:
-        _LOG.warning("runs without a graph: %s", failure)
+    options = GpuOptions(slots=plan.slots, max_batch=layout.max_batch, io=plan.io, contexts=plan.contexts)
+    rings.append(memory("output ring", outputs.region))
+    executor = TensorRtExecutor(gpu, engine, layout.tensors, rings, options, wake_fd=wake.fd)
+    remarks = [Remark("info", memory_line(executor.footprint, plan.contexts))]
+    for failure in executor.graph_failures[:_FEW]:
+        remarks.append(Remark("warning", f"runs without a graph: {failure}"))
+    if plan.contexts > 1 and engine.info.aux_streams:
+        text = f"each of {plan.contexts} contexts has {engine.info.aux_streams} auxiliary stream(s)"
+        remarks.append(Remark("warning", f"{text}: an engine built with --aux-streams 0 does without their memory"))
 
     def close() -> None:
         executor.close()
@@ -91,4 +136,4 @@ def _open_tensorrt(plan: InferPlan, layout: OutputLayout, frames: Sequence[Frame
         for leaked in gpu.close():
             _LOG.error("not released on the GPU: %s", leaked)
 
-    return Opened(executor, False, True, close)
+    return Opened(executor, True, True, close, remarks)

@@ -71,6 +71,7 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
         fit: how pictures are fitted, see `edged.stages.capture.fit.FitPlan`.
         skip: pictures to pass over first: those that were taken before the process was replaced.
         row: row of the board.
+        profile: name the stages for Nsight Systems.
     """
 
     uri: str
@@ -80,6 +81,7 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
     fit: dict[str, object]
     skip: int
     row: int
+    profile: bool = False
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +115,8 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
         fixed_batch: the only batch size that the model takes, or None.
         warm_up: height, width of the warm-up inference.
         sources: how many source messages follow.
+        contexts: batches that TensorRT computes side by side.
+        profile: name the stages for Nsight Systems.
     """
 
     engine: ChosenEngine
@@ -126,6 +130,8 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     fixed_batch: int | None
     warm_up: list[int]
     sources: int
+    contexts: int = 1
+    profile: bool = False
 
 
 class PublishPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,3 +146,4 @@ class PublishPlan(msgspec.Struct, frozen=True, kw_only=True):
     postprocess: dict[str, object]
     curve: dict[str, str] | None
     sources: int
+    profile: bool = False

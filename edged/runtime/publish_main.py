@@ -11,6 +11,7 @@ import cv2
 import msgspec
 
 from edged.messages import EVENT, HEALTH, STATS, Event, Health, Prediction, Stats
+from edged.ranges import Ranges
 from edged.runtime.channel import Note
 from edged.runtime.control import Control
 from edged.runtime.layout import layout_of
@@ -23,7 +24,7 @@ from edged.shm.region import Region
 from edged.shm.wake import Wake
 from edged.stages.postprocess.plan import PostprocessPlan
 from edged.stages.postprocess.predictions import Postprocessor
-from edged.stages.publish.loop import Feed, Identity, PublishLoop, Task
+from edged.stages.publish.loop import PROFILED, Feed, Identity, PublishLoop, Task
 from edged.stages.publish.publisher import Publisher
 from edged.stages.publish.security import ServerCurve, load_server_curve
 from edged.stages.publish.service import PublishService
@@ -90,15 +91,17 @@ def _service(
     def send(topic: str, message: Prediction, blobs: Sequence[bytes]) -> None:
         publisher.publish(topic, message, blobs)
 
+    ranges = Ranges(plan.profile)
     loop = PublishLoop(
         OutputTable(Region(outputs_fd), layout_of(plan.outputs)),
         feeds,
-        Postprocessor(msgspec.convert(plan.postprocess, PostprocessPlan)).run,
-        send,
+        ranges.around("postprocess", Postprocessor(msgspec.convert(plan.postprocess, PostprocessPlan)).run),
+        ranges.around("send", send),
         Identity(plan.device, plan.boot, plan.model, cast(Task, plan.task)),
         wake_infer=Wake(wake_infer_fd),
         row=row,
     )
+    ranges.cover(loop, PROFILED)
     return PublishService(
         publisher,
         loop,

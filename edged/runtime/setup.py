@@ -13,6 +13,7 @@ from edged.errors import ConfigError, EdgedError, SettingsError, SourceError, St
 from edged.graph.prepare import FOLDER
 from edged.model import ModelSpec
 from edged.model_file import load_spec
+from edged.ranges import check_available
 from edged.stages.capture.uri import SourceUri, check_exists, parse
 from edged.stages.publish.endpoint import EndpointLock, hold, parse_binds
 
@@ -66,7 +67,6 @@ def resolve(settings: Settings) -> Setup:
 
     Raises:
         ConfigError: something the user has to mend.
-        DeviceUnavailableError: a backend that is not available.
     """
     _check_engine(settings)
     spec = load_spec(settings.model.spec)
@@ -122,13 +122,14 @@ def _resolve_source(settings: SourceSettings) -> SourceSetup:
 
 
 def _check_engine(settings: Settings) -> None:
-    engine = settings.engine
-    if engine.build != "never":
+    if settings.engine.build == "serve-while-building":
         raise ConfigError(
-            f'"{engine.build}" is not part of this version',
+            '"serve-while-building" comes with a later version',
             where="engine.build",
-            remedy='use "never", and build engines with edged-build-engine',
+            remedy='use "on-start", or "never" and build engines with edged-build-engine',
         )
+    if settings.daemon.profile:
+        check_available()
 
 
 def without_effect(settings: Settings) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 
@@ -29,6 +30,8 @@ from edged.shm.board import (
     Row,
 )
 from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, FrameTable
+
+_LOG = logging.getLogger("edged")
 
 
 class HealthBody(msgspec.Struct, kw_only=True):
@@ -97,6 +100,12 @@ def health(
         },
         engine=engine,
     )
+
+
+def log_remarks(remarks: Sequence[tuple[str, str]]) -> None:
+    """Log what a child had to say of its engine: severity and text, each."""
+    for severity, text in remarks:
+        _LOG.log(logging.WARNING if severity == "warning" else logging.INFO, "%s", text)
 
 
 def stats(started_s: float, members: Sequence[Member], rings: Rings) -> StatsBody:

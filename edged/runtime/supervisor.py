@@ -12,9 +12,11 @@ import selectors
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
+from edged.engine.lease import Lease
 from edged.errors import EdgedError, InternalError, SharedMemoryError
 from edged.messages import DaemonState, EngineHealth, SourceState
 from edged.runtime import briefing, status
@@ -76,6 +78,7 @@ class Supervisor:
         self._state: DaemonState = "starting"
         self._prepared: Prepared | None = None
         self._rings: Rings | None = None
+        self._lease: Lease | None = None
         self._engine: EngineHealth | None = None
         self._subscriptions = 0
         self._capturing = False
@@ -112,6 +115,7 @@ class Supervisor:
                 state.error = source.error
         self._wait(lambda: self._prepared is not None, _PREPARE_S, "the model was not prepared")
         assert self._prepared is not None
+        self._lease = Lease(Path(self._prepared.engine.path).parent)
         self._rings = briefing.make_rings(self._setup, self._prepared)
         for member in (self._infer, self._publish):
             self._brief(member)
@@ -209,6 +213,7 @@ class Supervisor:
             member.ready = True
             if member is self._infer and self._prepared is not None:
                 self._engine = briefing.engine_health(self._prepared, note.body["io"])
+                status.log_remarks(note.body["remarks"])
         elif note.kind == "subscriptions":
             self._subscriptions = max(self._subscriptions, note.body)
 
@@ -364,6 +369,8 @@ class Supervisor:
             self._publish.tell("linger", linger_ms)
         self._end([self._publish], linger_ms / 1000 + 0.4)
         self._selector.close()
+        if self._lease is not None:
+            self._lease.close()
         if self._rings is not None:
             self._rings.close()
 

@@ -82,6 +82,16 @@ def test_settings_are_the_defaults_of_the_flags(tmp_path: Path) -> None:
     assert request("m.toml", "--config", str(config)).max_batch is None
 
 
+def test_contexts_side_by_side_have_no_streams_of_their_own(tmp_path: Path) -> None:
+    config = tmp_path / "edged.toml"
+    config.write_text(CONFIG.replace("max_batch = 16\n", "max_batch = 16\ncontexts = 2\n"))
+    assert request("m.toml", "--config", str(config)).aux_streams == 0
+    assert request("m.toml", "--config", str(config), "--aux-streams", "2").aux_streams == 2
+    config.write_text(CONFIG + "aux_streams = 1\n")
+    assert request("m.toml", "--config", str(config)).aux_streams == 1
+    assert request("m.toml", "--config", str(config), "--aux-streams", "0").aux_streams == 0
+
+
 def test_the_environment_counts_too() -> None:
     environ = {"EDGED_DAEMON__STATE_DIR": "/s", "EDGED_BUILD__WORKSPACE_MB": "32", **HOME}
     found = request("m.toml", environ=environ)

@@ -229,6 +229,23 @@ def test_infer_gets_every_ring(told: Told) -> None:
     close_fds(first, *others)
 
 
+@pytest.mark.parametrize("on", [False, True])
+def test_contexts_and_profiling_reach_those_whom_they_concern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on: bool
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support" / "fake_nvtx"))
+    daemon = {"name": "gate", "state_dir": tmp_path / "state", "profile": on}
+    told = Told(make_setup(tmp_path, engine={"slots": 3, "contexts": 2}, daemon=daemon))
+    bodies = {}
+    for role, source in (("infer", -1), ("publish", -1), ("capture", 0)):
+        notes = told.notes(role, source)
+        bodies[role] = notes[0].body
+        close_fds(*notes)
+    told.rings.close()
+    assert [body["profile"] for body in bodies.values()] == [on] * 3
+    assert bodies["infer"]["contexts"] == 2
+
+
 def test_warm_up_is_at_the_size_engines_are_tuned_for(tmp_path: Path) -> None:
     told = Told(make_setup(tmp_path, size=DYNAMIC))
     notes = told.notes("infer")

@@ -178,5 +178,7 @@ CASES: dict[str, Case] = {
     "precision without an engine": Case(
         78, ("no int8 onnxruntime engine has been built", "edged-build-engine"), settings=engine('precision = "int8"')
     ),
-    "building that is not here": Case(78, ("engine.build: ", 'use "never"'), settings=engine('build = "on-start"')),
+    "building that is not here": Case(
+        78, ("engine.build: ", 'use "on-start"'), settings=engine('build = "serve-while-building"')
+    ),
 }

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -33,6 +33,8 @@ from edged.shm.pixels import OutputTensors
 from edged.shm.wake import Wake
 
 _TAKE, _POSTPROCESS, _SEND = range(3)
+PROFILED = {"_take": "take"}
+"""Stages that are methods of the loop, for `edged.ranges.Ranges.cover`; the others are functions that it is given."""
 Task = Literal["classification", "detection", "segmentation", "raw"]
 _RECENT_NS = 5_000_000_000
 _RECENT_FRAMES = 1024
@@ -86,6 +88,13 @@ class Identity:
     boot: str
     model: ModelRef
     task: Task
+
+
+class _Taken(NamedTuple):
+    slot: int
+    frames: list[FrameRecord]
+    outputs: Mapping[str, NDArray[np.generic]]
+    times: BatchTimes
 
 
 class RecentAges:
@@ -152,12 +161,10 @@ class PublishLoop:
     def publish_next(self) -> bool:
         """Publish the oldest batch that is ready; False when there is none."""
         wall, cpu = time.monotonic_ns(), time.process_time_ns()
-        slot = self._outputs.oldest()
-        if slot is None:
+        taken = self._take()
+        if taken is None:
             return False
-        frames = self._outputs.frames(slot)
-        outputs = self._tensors.outputs(slot, len(frames))
-        times = self._outputs.times(slot)
+        slot, frames, outputs, times = taken
         self._row.add(_TAKE, time.monotonic_ns() - wall, time.process_time_ns() - cpu)
         for place, frame in enumerate(frames):
             # After a kill the batch is read again: what was settled before is not sent twice.
@@ -167,6 +174,14 @@ class PublishLoop:
         self._wake_infer.set()
         self._row.beat()
         return True
+
+    def _take(self) -> _Taken | None:
+        """Read the oldest batch that is ready."""
+        slot = self._outputs.oldest()
+        if slot is None:
+            return None
+        frames = self._outputs.frames(slot)
+        return _Taken(slot, frames, self._tensors.outputs(slot, len(frames)), self._outputs.times(slot))
 
     def note_rates(self) -> None:
         """Refresh the rates and ages that health shows; call about once a second."""
