@@ -144,7 +144,8 @@ class Event(Owned, Protocol):
         """Wait for the point without using the CPU; False when the time ran out first.
 
         CUDA itself knows no timed wait: only an event made with ``timed=True`` keeps the limit. Any other one waits to
-        the end, for a GPU that hangs until the process is ended from outside.
+        the end, for a GPU that hangs until the process is ended from outside. Where the event sets a wake-up of the
+        caller's, that stays set if it was set meanwhile.
         """
         ...
 
@@ -165,12 +166,16 @@ class Stream(Owned, Protocol):
         """Copy ``size`` bytes from host address ``source`` to ``target`` at ``offset``."""
         ...
 
-    def copy_in_frames(self, target: DeviceBuffer, sources: Sequence[int], size: int) -> None:
-        """Copy ``size`` bytes from each host address, one after the other into ``target`` from its start."""
+    def copy_in_pieces(self, target: DeviceBuffer, pieces: Sequence[tuple[int, int]]) -> None:
+        """Copy pieces, each a host address and bytes, side by side into ``target`` from its start."""
         ...
 
     def copy_out(self, target: int, source: DeviceBuffer, offset: int, size: int) -> None:
         """Copy ``size`` bytes from ``source`` at ``offset`` to host address ``target``."""
+        ...
+
+    def copy_across(self, target: DeviceBuffer, source: DeviceBuffer, size: int) -> None:
+        """Copy the first ``size`` bytes from one buffer of the device to another."""
         ...
 
     def wait(self, event: Event) -> None:
@@ -214,8 +219,17 @@ class Gpu(Protocol):
         """Make a stream."""
         ...
 
-    def event(self, name: str, *, timing: bool = False, timed: bool = False) -> Event:
-        """Make an event; ``timing`` for `Event.since`, ``timed`` for waits with a limit."""
+    def event(self, name: str, *, timing: bool = False, timed: bool = False, wake_fd: int = -1) -> Event:
+        """Make an event.
+
+        Args:
+            name: what it is for.
+            timing: for `Event.since`.
+            timed: for waits with a limit.
+            wake_fd: an eventfd that is set whenever the event is reached, so that one wait serves for this and for
+                whatever else sets it; implies ``timed``. It stays the caller's, open until the event's end. On a GPU
+                that is lost it may never be set.
+        """
         ...
 
     def device_buffer(self, name: str, size: int) -> DeviceBuffer:

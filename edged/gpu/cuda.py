@@ -14,16 +14,18 @@ from typing import Any
 from edged.errors import DeviceUnavailableError, EdgedError
 from edged.gpu import load
 from edged.gpu.api import DeviceInfo, LiveObject, MemoryInfo, Stream
+from edged.gpu.bell import LAUNCH, Bell, Launch
 from edged.gpu.calls import check, release
+from edged.gpu.cuda_copies import BatchedCopies
 from edged.gpu.cuda_memory import CudaDeviceBuffer, CudaHostBuffer, CudaRegisteredHost
 from edged.gpu.cuda_streams import CudaEvent, CudaGraph, CudaStream
 from edged.gpu.errors import CaptureError, ClosedError, GpuLostError
 from edged.gpu.inventory import Inventory
-from edged.gpu.semaphore import Semaphore
 
 _BLOCKING_SYNC = 4  # CU_CTX_SCHED_BLOCKING_SYNC: waits give the core away instead of spinning
 _THREAD_LOCAL = "CU_STREAM_CAPTURE_MODE_THREAD_LOCAL"
 _CAPTURE_TURN_S = 60.0
+_LAUNCH_SINCE = 12000  # the oldest CUDA that edged runs on; the call is older
 
 
 class CudaGpu:
@@ -41,7 +43,6 @@ class CudaGpu:
         self._driver = driver if driver is not None else load.cuda_driver()
         self.inventory = Inventory()
         self._capturing = threading.Lock()
-        self._semaphores: list[Semaphore] = []
         where = f"opening GPU {index}"
         try:
             check(self._driver.cuInit(0), where)
@@ -57,6 +58,8 @@ class CudaGpu:
         try:
             self.attach_thread()
             self.device = self._describe(index)
+            self.batched_copies = BatchedCopies(self._driver, self.device.driver)
+            self._launch_host_function = self._host_function_launcher()
         except EdgedError:
             self.close()
             raise
@@ -80,6 +83,12 @@ class CudaGpu:
             bus_id=_text(check(driver.cuDeviceGetPCIBusId(64, device), doing)),
         )
 
+    def _host_function_launcher(self) -> Launch:
+        # The bindings' own way takes Python's lock in the driver's thread, whatever the function is.
+        outcome = self._driver.cuGetProcAddress(b"cuLaunchHostFunc", _LAUNCH_SINCE, 0)
+        address, _ = check(outcome, "looking up cuLaunchHostFunc")
+        return LAUNCH(int(address))
+
     def _use(self) -> Any:
         if not self._open:
             raise ClosedError("the GPU was used after its end", where="gpu")
@@ -98,11 +107,14 @@ class CudaGpu:
         """Make a non-blocking stream."""
         driver, doing = self._use(), f"making stream {name}"
         least, greatest = check(driver.cuCtxGetStreamPriorityRange(), doing)
-        return CudaStream(driver, self.inventory, name, greatest if high_priority else least)
+        priority = greatest if high_priority else least
+        return CudaStream(driver, self.inventory, name, priority, self.batched_copies)
 
-    def event(self, name: str, *, timing: bool = False, timed: bool = False) -> CudaEvent:
+    def event(self, name: str, *, timing: bool = False, timed: bool = False, wake_fd: int = -1) -> CudaEvent:
         """Make an event whose waits block instead of spinning."""
-        return CudaEvent(self._use(), self.inventory, name, timing=timing, timed=timed, kept=self._semaphores)
+        driver = self._use()
+        bell = Bell(self._launch_host_function, wake_fd) if timed or wake_fd >= 0 else None
+        return CudaEvent(driver, self.inventory, name, timing=timing, bell=bell)
 
     def device_buffer(self, name: str, size: int) -> CudaDeviceBuffer:
         """Take device memory."""

@@ -92,6 +92,13 @@ def _volume(shape: Shape) -> int:
     return volume
 
 
+class LayerTime(NamedTuple):
+    """Time of one layer in one run: the engine's name of it, milliseconds."""
+
+    name: str
+    ms: float
+
+
 class ExecutionContext(Owned, Protocol):
     """One use of an engine: shapes, addresses and activation memory. Two runs of it never overlap."""
 
@@ -137,6 +144,18 @@ class ExecutionContext(Owned, Protocol):
         """
         ...
 
+    def timed_run(self, stream: Stream) -> list[LayerTime]:
+        """Run on a stream, wait for the end, and tell how long each layer took, in the order of the run.
+
+        Events between the layers make this slower than a plain run, and from the first call on all runs of the context
+        have them: use a context of its own. Not for recording graphs.
+
+        Raises:
+            EngineRunError: TensorRT refused, or it told no times.
+            GpuLostError: the GPU is gone.
+        """
+        ...
+
 
 class Engine(Owned, Protocol):
     """A deserialised engine: weights on the device."""
@@ -150,6 +169,11 @@ class Engine(Owned, Protocol):
         """Make a context; without ``own_memory`` it needs `ExecutionContext.use_memory` before anything else."""
         ...
 
-    def layers(self) -> dict[str, Any]:
-        """The layers as TensorRT's inspector describes them; its keys differ between versions."""
+    def layers(self, context: ExecutionContext | None = None) -> dict[str, Any]:
+        """The layers as TensorRT's inspector describes them; its keys differ between versions.
+
+        Args:
+            context: one of this engine whose input shapes are set: dimensions that vary are then those of its shapes,
+                and the layers those of its profile.
+        """
         ...

@@ -88,6 +88,7 @@ def open_executor(
         parallel=plan.parallel,
         on_done=wake.set,
         fixed_batch=plan.fixed_batch,
+        libraries=plan.engine.plugins,
     )
     executor.warm_up(*plan.warm_up)
     return Opened(executor, executor.announces, executor.announces, executor.close, remarks)

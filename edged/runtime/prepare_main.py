@@ -35,7 +35,7 @@ def serve(_name: str, control: Control) -> None:
     spec, state_dir = Path(plan.spec), Path(plan.state_dir)
     prepared = prepare(load_spec(spec), state_dir / FOLDER)
     engine = choose(plan.engine, prepared, state_dir, spec)
-    measure = plan.measure and engine.backend == "onnxruntime"
+    measure = plan.measure and engine.backend == "onnxruntime" and not engine.plugins
     batch = prepared.fixed_batch or (_best_batch(prepared, plan) if measure else 0)
     body = {"model": msgspec.to_builtins(prepared), "engine": msgspec.to_builtins(engine), "batch": batch}
     control.tell("prepared", body)

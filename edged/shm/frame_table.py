@@ -13,26 +13,25 @@ given up), the supervisor (failed, shutdown). ``late`` are results too old by th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from edged.records import FrameRecord, Ready
-from edged.shm.region import Region, align
-from edged.shm.table import HEADER_BYTES, Table
+from edged.shm.frame_layout import HEADER, NAME_BYTES, STRIDE, FrameLayout
+from edged.shm.region import Region
+from edged.shm.table import Table
 
 FREE, WRITING, READY, TAKEN = range(4)
-NAME_BYTES = 256
 
 # Header words.
 _SLOTS, _SLOT_BYTES, _LIVE, _ENDED = 0, 1, 2, 3
 CAPTURED, OVERWRITTEN, DECODE_ERROR, STALE, PUBLISHED, LATE, SETTLED, SEQ, FAILED, SHUTDOWN = range(4, 14)
 COMMITS, AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, GIVEN_UP, _TRIED, _TRIES = range(14, 21)
-_HEADER = 24
-# Words of a slot.
-_STATE, _FRAME_ID, _CAPTURED_NS, _CAPTURED_AT_NS, _READY_NS, _WIDTH, _HEIGHT, _IN_WIDTH, _IN_HEIGHT, _NAME_LENGTH = (
+# Words of a slot. Those from the frame's id on are copied as they are into the output ring.
+_STATE, _READY_NS, _FRAME_ID, _CAPTURED_NS, _CAPTURED_AT_NS, _WIDTH, _HEIGHT, _IN_WIDTH, _IN_HEIGHT, _NAME_LENGTH = (
     range(10)
 )
-_STRIDE = 12
+RECORD_WORDS = _NAME_LENGTH + 1 - _FRAME_ID
 
 
 class Counts(NamedTuple):
@@ -52,34 +51,6 @@ class Counts(NamedTuple):
         return self.captured - self.published - sum(self[2:])
 
 
-@dataclass(frozen=True)
-class FrameLayout:
-    """Where things lie in a frame ring's region: table, file names, pixels."""
-
-    slots: int
-    slot_bytes: int
-
-    @property
-    def words(self) -> int:
-        """Words of the table."""
-        return _HEADER + _STRIDE * self.slots
-
-    @property
-    def names(self) -> int:
-        """Byte offset of the file names."""
-        return HEADER_BYTES + 8 * self.words
-
-    @property
-    def pixels(self) -> int:
-        """Byte offset of the first slot's pixels, on a page boundary so that the device can lock the pages."""
-        return align(self.names + NAME_BYTES * self.slots)
-
-    @property
-    def total(self) -> int:
-        """Bytes of the region."""
-        return align(self.pixels + self.slots * self.slot_bytes)
-
-
 class FrameTable:
     """One source's slot table; the methods are grouped by the process that calls them."""
 
@@ -91,7 +62,7 @@ class FrameTable:
             words[_SLOTS], words[_SLOT_BYTES], words[_LIVE] = layout.slots, layout.slot_bytes, int(live)
             words[SETTLED] = words[_TRIED] = -1
         else:
-            header = Table(region, _HEADER)
+            header = Table(region, HEADER)
             layout = FrameLayout(header.words[_SLOTS], header.words[_SLOT_BYTES])
             header.close()
             self._table = Table(region, layout.words)
@@ -99,7 +70,8 @@ class FrameTable:
         self.words = self._table.words
         self.live = bool(self.words[_LIVE])
         self._names = memoryview(region.map)[layout.names : layout.names + NAME_BYTES * layout.slots]
-        self._bases = [_HEADER + _STRIDE * slot for slot in range(layout.slots)]
+        self._bases = [HEADER + STRIDE * slot for slot in range(layout.slots)]
+        self._next_taken: int | None = None
 
     @classmethod
     def create(cls, slots: int, slot_bytes: int, *, live: bool) -> FrameTable:
@@ -193,23 +165,64 @@ class FrameTable:
         return self.words[COMMITS]
 
     def ready(self) -> list[Ready]:
-        """Frames that wait, oldest first."""
-        with self._table.locked():
-            return [self._describe(slot) for slot in self._in_state(READY)]
+        """Frames that wait, oldest first.
 
-    def take(self, wanted: list[Ready]) -> list[Ready]:
-        """Take waiting frames for a batch; those overwritten meanwhile are left out."""
-        words = self.words
+        Mostly without the lock, so a frame may be gone by the time it is wanted, and on processors that order memory
+        weakly what is said of it may be torn: `take` looks again, under the lock.
+        """
+        found = self._newest() if self.live else self._from_the_last_taken()
+        if found:
+            return found
         with self._table.locked():
-            kept = [
-                frame
-                for frame in wanted
-                if words[self._bases[frame.slot] + _STATE] == READY
-                and words[self._bases[frame.slot] + _FRAME_ID] == frame.frame_id
-            ]
+            slots = self._in_state(READY)
+            if slots:
+                self._next_taken = slots[0]
+            return [self._describe(slot) for slot in slots]
+
+    def _newest(self) -> list[Ready]:
+        """The frame that waits in a live ring; none while capture puts another in its place."""
+        words = self.words
+        slots = [slot for slot, base in enumerate(self._bases) if words[base] == READY]
+        return [self._describe(slots[0])] if len(slots) == 1 else []
+
+    def _from_the_last_taken(self) -> list[Ready]:
+        """The frames behind the last one taken: a lossless ring is filled in order, so none of them is passed over."""
+        found: list[Ready] = []
+        if self._next_taken is not None:
+            words, slots = self.words, self.layout.slots
+            for step in range(slots):
+                slot = (self._next_taken + step) % slots
+                if words[self._bases[slot]] != READY:
+                    break
+                found.append(self._describe(slot))
+            before = self._bases[(self._next_taken - 1) % slots]
+            if found and words[before] == READY and words[before + _FRAME_ID] < found[0].frame_id:
+                # Somebody else took from this ring since: what is oldest has to be found again.
+                return []
+        return found
+
+    def take(self, wanted: list[Ready], spent: Sequence[int] = ()) -> list[Ready]:
+        """Take waiting frames for a batch.
+
+        Args:
+            wanted: from `ready`. What was overwritten meanwhile, or is not as it was said to be, is left out; in a
+                lossless ring all that follows it, too, for frames leave in order.
+            spent: slots to free under the same lock, see `release`.
+        """
+        words, kept = self.words, []
+        with self._table.locked():
+            for slot in spent:
+                words[self._bases[slot]] = FREE
             # Each on its own: a kill in between leaves some taken and some waiting, which is just as well.
-            for frame in kept:
-                words[self._bases[frame.slot] + _STATE] = TAKEN
+            for frame in wanted:
+                base = self._bases[frame.slot]
+                if words[base] == READY and self._describe(frame.slot) == frame:
+                    words[base] = TAKEN
+                    kept.append(frame)
+                elif not self.live:
+                    break
+        if kept:
+            self._next_taken = (kept[-1].slot + 1) % self.layout.slots
         return kept
 
     def drop_stale(self, wanted: list[Ready]) -> int:
@@ -225,6 +238,15 @@ class FrameTable:
         with self._table.locked():
             for slot in slots:
                 self.words[self._bases[slot] + _STATE] = FREE
+
+    def record_words(self, slot: int) -> memoryview:
+        """The words of a slot that the caller holds from the frame's id on, in the order of the output ring."""
+        start = self._bases[slot] + _FRAME_ID
+        return self.words[start : start + RECORD_WORDS]
+
+    def name(self, slot: int, length: int) -> memoryview:
+        """The first bytes of the file name in a slot that the caller holds."""
+        return self._names[NAME_BYTES * slot : NAME_BYTES * slot + length]
 
     def record(self, source: int, slot: int) -> FrameRecord:
         """What is known of the frame in a slot that the caller holds."""
@@ -357,12 +379,6 @@ class FrameTable:
         return slots
 
     def _describe(self, slot: int) -> Ready:
-        words, base = self.words, self._bases[slot]
-        return Ready(
-            slot,
-            words[base + _FRAME_ID],
-            words[base + _CAPTURED_NS],
-            words[base + _READY_NS],
-            words[base + _IN_HEIGHT],
-            words[base + _IN_WIDTH],
-        )
+        start = self._bases[slot] + _READY_NS
+        ready_ns, frame_id, captured_ns, _, _, _, width, height = self.words[start : start + _NAME_LENGTH - _READY_NS]
+        return Ready(slot, frame_id, captured_ns, ready_ns, height, width)

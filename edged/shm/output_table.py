@@ -7,13 +7,14 @@ FREE; infer fills free slots in order and publish empties them in the same order
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import NamedTuple
 
 from edged.records import FrameRecord, TensorSpec
-from edged.shm.frame_table import NAME_BYTES
+from edged.shm.frame_layout import NAME_BYTES
+from edged.shm.frame_table import RECORD_WORDS, FrameTable
 from edged.shm.region import Region, align
 from edged.shm.table import HEADER_BYTES, Table
 
@@ -28,7 +29,7 @@ _HEADER = 8
 _STATE, _SEQ, _COUNT, _CLOSED_NS, _COPY_NS, _INFER_NS = range(6)
 _BATCH_WORDS = 8
 _DIMENSIONS = 8
-_FRAME_WORDS = 9
+_FRAME_WORDS = 1 + RECORD_WORDS  # the source, then what the frame ring says
 
 
 class BatchTimes(NamedTuple):
@@ -120,6 +121,38 @@ class OutputTable:
             start = self._words[_NEXT] % slots
             order = [(start + step) % slots for step in range(slots)]
             return [slot for slot in order if self._words[self._bases[slot] + _STATE] == _FREE]
+
+    def free_slot(self, used: Container[int] = ()) -> int | None:
+        """The free slot to fill next that is not in ``used``; None when there is none.
+
+        Without the lock: only publish frees slots, one word each, and only infer fills them.
+        """
+        words, slots = self._words, self.layout.slots
+        start = words[_NEXT]
+        for step in range(slots):
+            slot = (start + step) % slots
+            if slot not in used and words[self._bases[slot] + _STATE] == _FREE:
+                return slot
+        return None
+
+    def describe_taken(self, slot: int, taken: Sequence[tuple[int, FrameTable, int]]) -> None:
+        """Write down which frames a free slot's batch consists of, straight from their rings.
+
+        Args:
+            slot: the free slot.
+            taken: (source, its ring, slot in it) of frames that the caller holds.
+        """
+        words, base = self._words, self._bases[slot]
+        words[base + _COUNT] = len(taken)
+        at = base + self._frames
+        for place, (source, table, held) in enumerate(taken):
+            words[at] = source
+            words[at + 1 : at + _FRAME_WORDS] = table.record_words(held)
+            length = words[at + _FRAME_WORDS - 1]
+            if length:
+                start = NAME_BYTES * (slot * self.layout.max_batch + place)
+                self._names[start : start + length] = table.name(held, length)
+            at += _FRAME_WORDS
 
     def describe(self, slot: int, frames: Sequence[FrameRecord]) -> None:
         """Write down which frames a free slot's batch consists of."""

@@ -24,13 +24,23 @@ class FramePixels:
     def __init__(self, table: FrameTable) -> None:
         layout = table.layout
         self._slot_bytes = layout.slot_bytes
+        self._views: dict[int, Frames] = {}
         size = layout.slots * layout.slot_bytes
         self._bytes: Frames = np.frombuffer(table.region.map, dtype=np.uint8, count=size, offset=layout.pixels)
+        self._start = int(self._bytes.ctypes.data)
 
     def frame(self, slot: int, height: int, width: int) -> Frames:
         """The slot's frame, uint8 ``height×width×3``."""
-        start = slot * self._slot_bytes
-        return self._bytes[start : start + height * width * 3].reshape(height, width, 3)
+        view = self._views.get(slot)
+        if view is None or view.shape != (height, width, 3):
+            # Kept, one a slot: frames mostly have one shape, and making a view takes longer than all else in here.
+            start = slot * self._slot_bytes
+            view = self._views[slot] = self._bytes[start : start + height * width * 3].reshape(height, width, 3)
+        return view
+
+    def address(self, slot: int) -> int:
+        """Where the slot's frame starts in this process."""
+        return self._start + slot * self._slot_bytes
 
     def batch(self, slots: list[int], height: int, width: int) -> Frames | None:
         """Frames of several slots as one uint8 ``n×height×width×3`` array; None where they do not lie side by side."""

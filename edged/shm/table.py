@@ -9,8 +9,7 @@ next finishes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from edged.errors import SharedMemoryError
 from edged.shm.lock import FileLock
@@ -22,6 +21,30 @@ _HEADER_WORDS = 2 + 2 * _LOG_ENTRIES
 HEADER_BYTES = 8 * _HEADER_WORDS
 
 
+class Held:
+    """Holds a table's lock for a ``with`` block; one object serves all (half the time of a generator's)."""
+
+    __slots__ = ("_deadline_s", "_lock", "_log", "_replay")
+
+    def __init__(self, table: Table, deadline_s: float | None) -> None:
+        self._lock, self._log, self._replay = table.lock, table.log, table.replay
+        self._deadline_s = deadline_s
+
+    def __enter__(self) -> None:
+        self._lock.acquire(self._deadline_s)
+        if self._log[1]:
+            try:
+                self._replay()
+            except BaseException:
+                self._lock.release()
+                raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+
 class Table:
     """``words`` signed 64-bit words at the start of a region, behind a lock and a redo log.
 
@@ -29,32 +52,26 @@ class Table:
     """
 
     def __init__(self, region: Region, words: int, *, create: bool = False) -> None:
-        self._log = region.words(0, _HEADER_WORDS)
+        self.log = region.words(0, _HEADER_WORDS)
         self.words = region.words(HEADER_BYTES, words)
-        self._lock = FileLock(region.fd)
+        self.lock = FileLock(region.fd)
+        self._held = Held(self, None)
         if create:
-            self._log[0] = _MAGIC
-        elif self._log[0] != _MAGIC:
+            self.log[0] = _MAGIC
+        elif self.log[0] != _MAGIC:
             raise SharedMemoryError("a shared-memory region was not made by this version of edged")
 
     def be_patient_for(self, seconds: float) -> None:
         """How long to wait for the lock from now on."""
-        self._lock.deadline_s = seconds
+        self.lock.deadline_s = seconds
 
-    @contextmanager
-    def locked(self, deadline_s: float | None = None) -> Iterator[None]:
+    def locked(self, deadline_s: float | None = None) -> Held:
         """Hold the lock; finishes a change that a killed process left half done.
 
         Raises:
             SharedMemoryError: the lock was not free within the deadline.
         """
-        self._lock.acquire(deadline_s)
-        try:
-            if self._log[1]:
-                self._replay()
-            yield
-        finally:
-            self._lock.release()
+        return self._held if deadline_s is None else Held(self, deadline_s)
 
     def change(self, changes: list[tuple[int, int]]) -> None:
         """Set words to new values, all or none; call under `locked`.
@@ -62,7 +79,7 @@ class Table:
         Args:
             changes: (word index, new value), at most 64.
         """
-        log = self._log
+        log = self.log
         if len(changes) == 1:
             index, value = changes[0]
             self.words[index] = value
@@ -77,13 +94,14 @@ class Table:
             self.words[index] = value
         log[1] = 0
 
-    def _replay(self) -> None:
-        for entry in range(self._log[1]):
-            self.words[self._log[2 + 2 * entry]] = self._log[3 + 2 * entry]
-        self._log[1] = 0
+    def replay(self) -> None:
+        """Finish a change that was left half done; under the lock."""
+        for entry in range(self.log[1]):
+            self.words[self.log[2 + 2 * entry]] = self.log[3 + 2 * entry]
+        self.log[1] = 0
 
     def close(self) -> None:
         """Release the views and the lock's descriptor."""
-        self._lock.close()
-        self._log.release()
+        self.lock.close()
+        self.log.release()
         self.words.release()

@@ -12,6 +12,7 @@ class Wake:
 
     def __init__(self, fd: int | None = None) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) if fd is None else fd
+        self._poller: select.poll | None = None
 
     def fileno(self) -> int:
         """Descriptor, readable while set."""
@@ -35,9 +36,10 @@ class Wake:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until set, then unset; False when the time ran out first."""
-        poller = select.poll()
-        poller.register(self.fd, select.POLLIN)
-        return bool(poller.poll(max(0.0, timeout_s) * 1000)) and self.clear()
+        if self._poller is None:
+            self._poller = select.poll()
+            self._poller.register(self.fd, select.POLLIN)
+        return bool(self._poller.poll(max(0.0, timeout_s) * 1000)) and self.clear()
 
     def close(self) -> None:
         """Close this process's descriptor."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.gpu.broken import broken
+from tools.gpu.broken import broken, injected
 from tools.gpu.daemon import live, same
 from tools.gpu.rig import Host
 from tools.gpu.right import numbers, shapes
@@ -35,6 +35,11 @@ def test_no_result_belongs_to_another_frame(built: Path, slots: int, graphs: boo
 def test_what_is_broken_is_said(built: Path) -> None:
     found = broken(built, skip=("no-memory",))
     assert all(case["ok"] for case in found.values()), found
+
+
+def test_an_error_in_any_call_is_said_and_leaves_nothing(built: Path) -> None:
+    found = injected(built)
+    assert all(phase["ok"] for phase in found.values()), found
 
 
 def test_the_daemon_publishes_live_sources(built: Path) -> None:

@@ -7,14 +7,19 @@ Usage: stub_cases.py LIBRARY. The library has the real driver's name and is load
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
 from edged.errors import DeviceUnavailableError, EdgedError
 from edged.gpu.cuda import CudaGpu
+from edged.gpu.cuda_memory import bytes_at
 from edged.gpu.errors import CaptureError, ClosedError, CudaError, GpuLostError, GpuMemoryError
+from edged.shm.wake import Wake
 
 STUB = ctypes.CDLL(sys.argv[1], mode=ctypes.RTLD_GLOBAL)
 FUNCTIONS = [
@@ -49,9 +54,25 @@ FUNCTIONS = [
     "cuGraphLaunch",
     "cuMemcpyHtoDAsync_v2",
     "cuMemcpyDtoHAsync_v2",
+    "cuMemcpyDtoDAsync_v2",
     "cuLaunchHostFunc",
 ]
 """Every function that can fail while `use_everything` runs, but for those that give something back."""
+
+
+@contextmanager
+def eventfd() -> Iterator[Wake]:
+    """A wake-up that is closed in the end."""
+    wake = Wake()
+    try:
+        yield wake
+    finally:
+        wake.close()
+
+
+def open_files() -> int:
+    """Descriptors of this process."""
+    return len(os.listdir("/proc/self/fd"))
 
 
 def raises(kind: type[EdgedError], call: object, *arguments: object) -> EdgedError:
@@ -79,11 +100,14 @@ def use_everything(gpu: CudaGpu) -> None:
         made.append(locked)
         assert (host.device_address, locked.device_address) == (host.address, locked.address)
         first.record(stream)
-        stream.copy_in_frames(device, [locked.address, locked.address + 100], 50)
+        stream.copy_in_pieces(device, [(locked.address, 50), (locked.address + 100, 50)])
         stream.copy_in(device, 100, locked.address + 7, 10)
         second.record(stream)
         stream.wait(second)
-        stream.copy_out(host.address, device, 0, 110)
+        other = gpu.device_buffer("o", 512)
+        made.append(other)
+        stream.copy_across(other, device, 110)
+        stream.copy_out(host.address, other, 0, 110)
         timed.record(stream)
         assert timed.wait(5)
         assert timed.done()
@@ -92,6 +116,12 @@ def use_everything(gpu: CudaGpu) -> None:
         assert second.since(first) == 1.5
         expected = [*range(50), *range(100, 150), *range(7, 17)]
         assert host.array[:110].tolist() == expected
+        with eventfd() as wake:
+            heard = gpu.event("heard", wake_fd=wake.fd)
+            made.append(heard)
+            heard.record(stream)
+            assert heard.wait(5)
+            assert wake.clear()
         graph = gpu.capture("g", stream, lambda: stream.copy_in(device, 0, locked.address, 10))
         made.append(graph)
         graph.launch(stream)
@@ -128,6 +158,53 @@ def test_each_call_can_fail_and_nothing_is_left() -> None:
             error = raises(kind, open_and_use)
             assert str(code) in str(error), error
             assert STUB.stub_live() == 0, f"{name} with {code} leaves {STUB.stub_live()}"
+
+
+def test_pieces_are_copied_in_one_call_or_one_by_one() -> None:
+    gpu = CudaGpu(0)
+    stream, device = gpu.stream("s"), gpu.device_buffer("d", 64)
+    ring = np.arange(256, dtype=np.uint8)
+    pieces = [(ring.ctypes.data + start, size) for start, size in ((0, 10), (100, 20), (7, 3))]
+    moved = bytes_at(device.address, 33)
+    expected = [*range(10), *range(100, 120), *range(7, 10)]
+    assert gpu.batched_copies.works
+    for refusal in (0, 801):
+        STUB.stub_fail(b"cuMemcpyBatchAsync", 1 if refusal else 0, refusal)
+        moved[:] = 0
+        stream.copy_in_pieces(device, pieces)
+        assert moved.tolist() == expected
+        assert gpu.batched_copies.works is not bool(refusal)
+    gpu.batched_copies.works = True
+    STUB.stub_fail(b"cuMemcpyBatchAsync", 1, 700)
+    raises(GpuLostError, stream.copy_in_pieces, device, pieces)
+    device.close()
+    stream.close()
+    assert gpu.close() == ()
+
+
+def test_an_event_sets_a_wake_up_from_the_drivers_side_and_leaves_no_descriptor() -> None:
+    gpu = CudaGpu(0)
+    with eventfd() as wake:
+        stream, event = gpu.stream("s"), gpu.event("e", wake_fd=wake.fd)
+        before = open_files()
+        for _ in range(100):
+            event.record(stream)
+            assert wake.wait(0)
+            assert not wake.clear()
+        STUB.stub_fail(b"cuLaunchHostFunc", 1, 1)
+        raises(CudaError, event.record, stream)
+        assert open_files() == before
+        # A wait for the event alone swallows nothing that was meant for another look.
+        wake.clear()
+        event.record(stream)
+        STUB.stub_not_ready(2)
+        assert event.wait(5)
+        assert wake.clear()
+        stream.close()
+        event.close()
+        wake.set()
+        assert wake.clear()
+    assert gpu.close() == ()
 
 
 def test_leaks_are_reported_and_ended() -> None:

@@ -102,6 +102,19 @@ CALL(cuMemcpyHtoDAsync_v2, (uint64_t target, Handle source, size_t size, Handle 
      memcpy((Handle)target, source, size))
 CALL(cuMemcpyDtoHAsync_v2, (Handle target, uint64_t source, size_t size, Handle stream), REFUSE_UNLESS(stream, 400);
      memcpy(target, (Handle)source, size))
+CALL(cuMemcpyDtoDAsync_v2, (uint64_t target, uint64_t source, size_t size, Handle stream), REFUSE_UNLESS(stream, 400);
+     memcpy((Handle)target, (Handle)source, size))
+
+// The call's form up to CUDA 12.9; the one of 13.0 has no failed_at.
+CALL(cuMemcpyBatchAsync,
+     (uint64_t * targets, uint64_t *sources, size_t *sizes, size_t count, void *attributes, size_t *places,
+      size_t attributes_count, size_t *failed_at, Handle stream),
+     REFUSE_UNLESS(stream &&attributes_count == 1 && *places == 0 && *(int *)attributes == 1, 1);
+     for (size_t i = 0; i < count; i++) memcpy((Handle)targets[i], (Handle)sources[i], sizes[i]))
+int stub_batch_of_13(uint64_t *targets, uint64_t *sources, size_t *sizes, size_t count, void *attributes,
+                     size_t *places, size_t attributes_count, Handle stream) {
+    return cuMemcpyBatchAsync(targets, sources, sizes, count, attributes, places, attributes_count, NULL, stream);
+}
 CALL(cuLaunchHostFunc, (Handle stream, void (*function)(Handle), Handle data), REFUSE_UNLESS(stream, 400);
      function(data))
 
@@ -111,7 +124,7 @@ int cuGetProcAddress_v2(const char *symbol, Handle *function, int version, uint6
     Dl_info self;
     Handle library = dladdr((Handle)stub_live, &self) ? dlopen(self.dli_fname, RTLD_NOW | RTLD_NOLOAD) : NULL;
     char name[128];
-    *function = NULL;
+    *function = strcmp(symbol, "cuMemcpyBatchAsync") == 0 && version >= 13000 ? (Handle)stub_batch_of_13 : NULL;
     for (int i = 0; library && !*function && i < 3; i++) {
         snprintf(name, sizeof name, "%s%s", symbol, endings[i]);
         *function = dlsym(library, name);

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from numpy.typing import NDArray
+from support.data import shared_data
 from support.engines import FACTS, FakeToolkit, Heard, request
 
 from edged.engine.build import build
@@ -24,9 +24,14 @@ from edged.graph.prepare import PreparedModel, prepare
 from edged.model_file import load_spec
 from edged.stages.infer.tensorrt import GpuOptions
 from tools import gpu_check
-from tools.gpu import broken, models
+from tools.gpu import broken, int8, models, networks, quantize, rungs, steady, table, whole
+from tools.gpu.daemon import settings
 from tools.gpu.fast import Alone, Pumped, host_time, ratio
+from tools.gpu.killed import inconsistent, killed
+from tools.gpu.loop_time import Measured, loop_time, machine_costs
 from tools.gpu.numbers import check_numbers
+from tools.gpu.pictures import pictures
+from tools.gpu.results import NOTES, SkippedError, attempt, noted
 from tools.gpu.rig import Model, Pipe
 from tools.gpu.right import compare
 
@@ -93,15 +98,47 @@ def test_the_model_reads_the_numbers_that_were_drawn(tmp_path: Path) -> None:
     assert np.abs(found - np.rint(found)).max() < 0.01
 
 
-def test_resnet_written_down_gives_finite_outputs_that_differ() -> None:
-    model = models.resnet18()
-    onnx.checker.check_model(model)
+@pytest.mark.parametrize("network", [networks.resnet18, networks.resnet50])
+def test_networks_written_down_give_finite_outputs_that_differ(network: Any) -> None:
+    model = network(size=64)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    frames = np.random.default_rng(0).normal(size=(2, 3, models.SIZE, models.SIZE)).astype(np.float32)
-    (found,) = session.run(None, {"image": frames})
-    assert found.shape == (2, 1000)
+    given = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    (found,) = session.run(None, {"image": given})
+    assert found.shape == (2, networks.CLASSES)
     assert 0.1 < np.abs(found).max() < 1000
     assert np.linalg.norm(found[0] - found[1]) > 1e-3 * np.linalg.norm(found[0])
+
+
+def test_quantized_networks_have_their_nodes_where_tensorrt_wants_them() -> None:
+    model = networks.resnet18(size=64)
+    given = quantize.normalised(pictures(12, 64, 64), models.MEAN, models.STD)
+    networks.fit_head(model, iter([given[:6], given[6:]]))
+    made = quantize.quantized(model, given)
+    found = quantize.survey(made)
+    assert quantize.as_wanted(found), found
+    assert (found["convs"], found["adds"]) == (20, 8)
+    assert not quantize.as_wanted(quantize.survey(model))
+    both = [
+        onnxruntime.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"]).run(
+            None, {"image": given}
+        )[0]
+        for one in (model, made)
+    ]
+    # Each picture is the best example of itself, or of one like it; INT8 hardly changes which.
+    assert len(set(both[0].argmax(axis=1).tolist())) > 3
+    relative, top1 = table.agreement(both[1], both[0])
+    assert 0 < relative < 0.2
+    assert top1 > 0.7
+
+
+def test_convolutions_are_counted_by_what_they_take() -> None:
+    class Engine:
+        def layers(self) -> dict[str, Any]:
+            kinds = ("Thirty-two wide channel vectorized row major Int8 format", "Row major linear FP16 format")
+            convs = [{"LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": kind}]} for kind in kinds]
+            return {"Layers": [*convs, {"LayerType": "Reformat"}, "a name alone"]}
+
+    assert int8.convolution_types(Engine()) == (2, {"Int8": 1, "Half": 1})  # type: ignore[arg-type]
 
 
 def loaded(gpu: FakeGpu, folder: Path) -> Model:
@@ -113,9 +150,17 @@ def loaded(gpu: FakeGpu, folder: Path) -> Model:
 def test_the_measurements_run(tmp_path: Path) -> None:
     gpu = FakeGpu()
     model = loaded(gpu, tmp_path)
+    row = table.speed(gpu, model, 4, round_s=0.005, latencies=5)
+    assert row["p99_ms"] >= row["p50_ms"] > 0
+    scenes = table.scenes(40, FRAME[:2])
     found = ratio(gpu, model, 4, 3, round_s=0.005)
     assert found["pipeline-2"]["ratio"] > 0
     assert host_time(gpu, model, 20, frames=4)["pipeline_us"] > 0
+    measured = Measured(gpu, model.engine, model.prepared.outputs, FRAME[:2], sources=4, feeders=2, busy=1)
+    found = loop_time(measured, 40, lambda: gpu.advance(1000))
+    assert found["loop_us"] >= found["executor_us"] > 0
+    assert (found["batch"], found["busy"]) == (4.0, 1)
+    assert all(cost > 0 for cost in machine_costs(100).values())
     with ExitStack() as stack:
         assert Alone(gpu, model.engine, 8, stack).run(3) > 0
     with Pipe(gpu, model.engine, model.prepared.outputs, FRAME[:2], GpuOptions(max_batch=4)) as pipe:
@@ -125,6 +170,7 @@ def test_the_measurements_run(tmp_path: Path) -> None:
     with Pipe(gpu, model.engine, model.prepared.outputs, FRAME[:2], GpuOptions(max_batch=4)) as pipe:
         assert np.array_equal(pipe.run(noise)["digits"], digits({"frames": noise})["digits"])
         assert np.array_equal(pipe.run(noise[:1])["digits"], digits({"frames": noise[:1]})["digits"])
+    assert np.array_equal(table.scores(gpu, model, scenes, 8), digits({"frames": scenes})["digits"])
     model.engine.close()
     assert gpu.close() == ()
 
@@ -152,14 +198,111 @@ def test_detections_are_compared_as_sets() -> None:
     assert compare(np.empty((0, 6)), rows)[0] == 2
 
 
+def test_a_killed_build_leaves_a_whole_store(tmp_path: Path) -> None:
+    models.export_number(tmp_path)
+    found = killed(tmp_path, backend="onnxruntime", builds=4, lanes=1)
+    assert found["problems"] == []
+    assert found["killed"] + found["done_before"] == 4
+
+
+def test_a_store_that_is_not_whole_is_found(tmp_path: Path) -> None:
+    models.export_number(tmp_path)
+    wanted = request(tmp_path / "number.toml", tmp_path / "state", backend="tensorrt", precision="fp32")
+    build(wanted, Heard(), lambda given: TrtWorkshop(FakeToolkit()))
+    folder = tmp_path / "state" / "engines" / "number"
+    assert inconsistent(folder) == ""
+    (plan,) = folder.glob("*/engine.plan")
+    plan.write_bytes(plan.read_bytes()[:-1])
+    assert "bytes instead of" in inconsistent(folder)
+
+
+def test_growth_is_told_from_noise() -> None:
+    watched = steady.Watched({"self": "self"})
+    watched.look()
+    assert watched.bytes["self"][0] > 1 << 20
+    mib = 1 << 20
+    watched.times = [float(second) for second in range(100)]
+    watched.bytes = {
+        "flat": [100 * mib + second % 2 * mib for second in range(100)],
+        "start": [min(second, 15) * 10 * mib for second in range(100)],
+        "leak": [second * mib for second in range(100)],
+    }
+    rows = watched.growth()
+    assert {name: row["ok"] for name, row in rows.items()} == {"flat": True, "start": True, "leak": False}
+    assert rows["leak"]["kib_a_minute"] == pytest.approx(60 * 1024)
+
+
+def test_what_a_daemon_publishes_is_counted(tmp_path: Path) -> None:
+    source = {"name": "a", "uri": "synthetic://shapes?cache=4", "mode": "lossless"}
+    found = whole.published(settings(tmp_path / "state", "onnxruntime", [source]), 1.5, 0.3)
+    assert found.frames_per_s > 10
+    assert found.batch >= 1
+    whole_folder = tmp_path / "nothing"
+    with pytest.raises(SkippedError, match="people"):
+        whole.clip(whole_folder)
+
+
+@pytest.mark.data
+def test_capture_processes_are_measured_alone() -> None:
+    assert whole.capture_alone(whole.clip(shared_data() / "video"), 0.5, 1) > 10
+
+
+def test_pieces_that_fail_or_cannot_be_shown_leave_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> dict[str, Any]:
+        raise ValueError("no")
+
+    def cannot() -> dict[str, Any]:
+        raise SkippedError("needs a moon")
+
+    notes = tmp_path / "notes"
+    monkeypatch.setenv(NOTES, str(notes))
+    results: dict[str, Any] = {}
+    for name, work in (("bad", fails), ("gone", cannot), ("fine", lambda: {"ok": True, "target": "<= 1"})):
+        attempt(results, name, work)
+    assert noted(notes) == results
+    text = gpu_check.table({"part": {"seconds": 1, "results": results}}).splitlines()
+    assert [line.split()[0] for line in text[:3]] == ["WRONG", "skip", "ok"]
+    assert not gpu_check.good(results)
+    del results["bad"]
+    assert gpu_check.good(results)
+
+
+def test_without_a_gpu_every_part_says_what_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not gpu_check.lacking():
+        pytest.skip("there is a GPU")
+    monkeypatch.setenv("PYTHONPATH", "")  # it sets this for what it starts
+    for part in gpu_check.PARTS:
+        assert gpu_check.main([part, "--folder", str(tmp_path)]) == 0
+        said = capsys.readouterr().out
+        assert f"skip  {part}" in said
+        assert "GPU" in said
+        assert (tmp_path / f"{part}.json").is_file()
+
+
 def test_a_part_that_fails_is_wrong_in_the_table_and_in_the_exit_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", "")  # it sets this for what it starts
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(gpu_check, "lacking", lambda: "")
     assert gpu_check.main(["steady", "--folder", str(tmp_path), "--seconds", "1"]) == 1
     said = capsys.readouterr().out
     assert "WRONG steady" in said
     assert (tmp_path / "steady.json").is_file()
+
+
+def test_the_ladder_is_taken_from_the_data_folder(tmp_path: Path) -> None:
+    with pytest.raises(SkippedError, match="ladder"):
+        rungs.ladder_module(tmp_path)
+    (tmp_path / "ladder.py").write_text("STEPS = 7\n")
+    assert rungs.ladder_module(tmp_path).STEPS == 7
+
+
+def test_parts_of_all_are_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu_check.main(["all", "--folder", "x", "--only", "fast,slow"])
+    assert "no part slow" in capsys.readouterr().err
 
 
 def test_the_table_tells_what_is_wrong() -> None:

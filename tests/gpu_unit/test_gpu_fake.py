@@ -21,7 +21,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_ordered_work_moves_the_bytes_and_leaves_nothing(bench: Bench) -> None:
-    bench.a.copy_in_frames(bench.device, [bench.source.address, bench.source.address + 32], 32)
+    bench.a.copy_in_pieces(bench.device, [(bench.source.address, 32), (bench.source.address + 32, 32)])
     bench.event.record(bench.a)
     bench.b.wait(bench.event)
     bench.b.copy_out(bench.target.address, bench.device, 0, 64)

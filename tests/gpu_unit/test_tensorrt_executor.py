@@ -19,6 +19,7 @@ from edged.records import TensorSpec
 from edged.stages.infer.executor import BatchInput
 from edged.stages.infer.gpu_programs import graph_sizes
 from edged.stages.infer.gpu_rings import RingMemory
+from edged.stages.infer.gpu_slot import side_by_side
 from edged.stages.infer.tensorrt import GpuOptions, TensorRtExecutor
 
 
@@ -116,6 +117,16 @@ def test_few_calls_a_batch() -> None:
     counts = dict(rig.gpu.calls)
     rig.run(0, [0, 2, 4, 6, 8, 10, 12, 14], list(range(8)))
     assert rig.gpu.calls["copy_in"] - counts["copy_in"] == 8
+    rig.end()
+
+
+def test_frames_that_follow_one_another_in_memory_are_one_copy() -> None:
+    assert side_by_side([100], 10) == [(100, 10)]
+    assert side_by_side([100, 110, 120, 300, 200, 210], 10) == [(100, 30), (300, 10), (200, 20)]
+    rig = Rig()
+    counts = rig.gpu.calls["copy_in"]
+    rig.run(0, [4, 5, 6, 0, 1, 9], list(range(6)))
+    assert rig.gpu.calls["copy_in"] - counts == 3
     rig.end()
 
 

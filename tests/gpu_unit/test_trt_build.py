@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.rtx import rtx_library
 
 from edged.errors import EngineError
 from edged.gpu.engines import ShapeRange
@@ -41,8 +42,7 @@ SHAPES = Path(__file__).resolve().parents[2] / "edged" / "assets" / "shapes.onnx
 @pytest.fixture(scope="module")
 def rtx() -> TensorRt:
     """TensorRT-RTX, whose builder needs no GPU."""
-    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
-    return TensorRt(module="tensorrt_rtx")
+    return rtx_library()
 
 
 def options(**changed: Any) -> BuildOptions:

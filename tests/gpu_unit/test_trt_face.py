@@ -42,12 +42,15 @@ class StandIn:
         module = SimpleNamespace(
             __version__=version,
             ILogger=type("ILogger", (), {}),
+            NetworkDefinitionCreationFlag=SimpleNamespace(**({} if old else {"STRONGLY_TYPED": 1})),
             BuilderFlag=SimpleNamespace() if new else SimpleNamespace(FP16=1),
             TensorIOMode=SimpleNamespace(INPUT="in"),
             TensorLocation=SimpleNamespace(DEVICE="device"),
             LayerInformationFormat=SimpleNamespace(JSON="json"),
             init_libnvinfer_plugins=lambda logger, name: True,
-            get_plugin_registry=lambda: SimpleNamespace(load_library=lambda path: None),
+            get_plugin_registry=self._registry,
+            Builder=lambda logger: SimpleNamespace(create_network=lambda flags: None),
+            OnnxParser=lambda network, logger: SimpleNamespace(supports_operator=lambda name: name == "Conv"),
             Runtime=lambda logger: SimpleNamespace(deserialize_cuda_engine=self._deserialise(logger)),
         )
         if not old:
@@ -55,6 +58,12 @@ class StandIn:
             module.IProgressMonitor = type("IProgressMonitor", (), {})
         self.module = module
         self.old, self.new = old, new
+
+    def _registry(self) -> Any:
+        """What is registered goes by another name in each version."""
+        known = [SimpleNamespace(name="EfficientNMS_TRT")]
+        creators = {"plugin_creator_list": known} if self.old else {"all_creators": known}
+        return SimpleNamespace(load_library=lambda path: None, **creators)
 
     def _deserialise(self, logger: Any) -> Any:
         def deserialise(plan: bytes) -> Any:
@@ -135,6 +144,7 @@ def test_the_versions_differ_in_what_they_can(stand_in: StandIn) -> None:
     assert library.version == stand_in.module.__version__
     assert library.strongly_typed_only == stand_in.new
     assert library.reports_progress == (not stand_in.old)
+    assert library.can_type_strongly == (not stand_in.old)
 
 
 def test_an_engine_describes_itself(stand_in: StandIn) -> None:
@@ -248,6 +258,10 @@ def test_a_plugin_that_cannot_be_loaded_is_named(stand_in: StandIn, tmp_path: Pa
     (tmp_path / "present.so").write_bytes(b"")
     with pytest.raises(EngineError, match="cannot be loaded"):
         TensorRt([tmp_path / "present.so"])
+
+
+def test_a_registered_plugin_is_an_operator(stand_in: StandIn) -> None:
+    assert TensorRt().unsupported(["Conv", "EfficientNMS_TRT", "Strange"]) == ["Strange"]
 
 
 def test_messages_are_passed_on(stand_in: StandIn) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edged.records import FrameRecord, TensorSpec
+from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import BatchTimes, OutputLayout, OutputTable
 from edged.shm.region import Region
 
@@ -157,3 +158,25 @@ def test_results_stay_whole_and_in_order_over_many_kills_of_the_writer() -> None
                 table.release(slot)
     assert sorted(table.free_slots()) == [0, 1, 2]
     table.close()
+
+
+def test_frames_are_described_straight_from_their_rings_as_from_their_records() -> None:
+    table = OutputTable.create(OutputLayout(2, 3, SPECS))
+    rings = [FrameTable.create(2, 16, live=False) for _ in range(2)]
+    taken, records = [], []
+    for source, name in ((1, "größe-" + "x" * 260 + ".jpg"), (0, ""), (1, "b.jpg")):
+        ring = rings[source]
+        slot = ring.acquire()
+        assert slot is not None
+        ring.commit(slot, FrameRecord(source, 0, 11 + source, 22, 640, 480, 32, 16, name), 33)
+        taken.append((source, ring, slot))
+        records.append(ring.record(source, slot))
+    table.describe(0, records)
+    table.describe_taken(1, taken)
+    assert table.frames(1) == table.frames(0) == records
+    assert (table.free_slot(), table.free_slot([0]), table.free_slot([0, 1])) == (0, 1, None)
+    table.deliver(0, BatchTimes(1, 2, 3))
+    assert (table.free_slot(), table.free_slots()) == (1, [1])
+    table.close()
+    for ring in rings:
+        ring.close()

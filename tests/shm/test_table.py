@@ -44,13 +44,13 @@ def test_a_half_done_change_is_finished_by_the_next_holder(region: Region, appli
     changes = [(0, 11), (1, 22)]
     # What a process killed after `applied` of the stores leaves behind.
     for place, (index, value) in enumerate(changes):
-        dead._log[2 + 2 * place], dead._log[3 + 2 * place] = index, value
-    dead._log[1] = len(changes)
+        dead.log[2 + 2 * place], dead.log[3 + 2 * place] = index, value
+    dead.log[1] = len(changes)
     for index, value in changes[:applied]:
         dead.words[index] = value
     with alive.locked():
         assert list(alive.words[:2]) == [11, 22]
-        assert alive._log[1] == 0
+        assert alive.log[1] == 0
     dead.close()
     alive.close()
 

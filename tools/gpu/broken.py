@@ -20,9 +20,16 @@ from edged.engine.key import DeviceFacts
 from edged.engine.store import CURRENT_FILE, MANIFEST_FILE, Mismatch, Wanted, find, model_folder, read_current
 from edged.engine.toolkit import device_facts
 from edged.errors import EdgedError
+from edged.gpu import load
 from edged.gpu.api import Gpu
 from edged.stages.infer.tensorrt import GpuOptions
 from tools.gpu.daemon import Running, settings
+from tools.gpu.injected import Rig, inject
+from tools.gpu.killed import killed
+from tools.gpu.lost import lost
+from tools.gpu.models import NUMBER_SIZE
+from tools.gpu.numbers import DIGITS
+from tools.gpu.results import attempt
 from tools.gpu.rig import ROOT, Host, Pipe
 
 _LIMIT_S = 90
@@ -153,6 +160,29 @@ def broken(folder: Path, skip: tuple[str, ...] = ()) -> dict[str, Any]:
     return results
 
 
+def injected(folder: Path) -> dict[str, Any]:
+    """An error in each CUDA call of the executor, see `tools.gpu.injected`."""
+    with Host(folder) as host:
+        plan = host.plan("number", "fp32")
+        rig = Rig(
+            load.cuda_driver(),
+            lambda gpu: host.library.load(gpu.inventory, "number", plan),
+            [DIGITS],
+            NUMBER_SIZE,
+        )
+        return inject(rig, lambda: host.gpu.memory().free)
+
+
+def broken_parts(folder: Path) -> dict[str, Any]:
+    """All that is to go wrong as it should."""
+    results: dict[str, Any] = {}
+    attempt(results, "errors", lambda: injected(folder))
+    results |= results.pop("errors") if "ok" not in results["errors"] else {}
+    lost(folder, results)
+    attempt(results, "kill-9", lambda: killed(folder))
+    return results | broken(folder)
+
+
 class _Copy:
     """A copy of the state folder, for a while."""
 
@@ -162,7 +192,7 @@ class _Copy:
     def __enter__(self) -> Path:
         self._folder = tempfile.mkdtemp(prefix="edged-broken-")
         copy = Path(self._folder) / "state"
-        shutil.copytree(self._state, copy, ignore=shutil.ignore_patterns("resnet18"))
+        shutil.copytree(self._state, copy, ignore=shutil.ignore_patterns("resnet*", "small*"))
         return copy
 
     def __exit__(self, *_: object) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 
 from edged.messages import Detection, Prediction
 from edged.stages.publish.client import Subscriber
+from tools.gpu.results import attempt
 from tools.gpu.rig import ROOT
-from tools.gpu.right import attempt, compare
+from tools.gpu.right import compare
 
 sys.path.append(str(ROOT / "tests"))
 
@@ -138,9 +139,12 @@ def same(folder: Path) -> dict[str, Any]:
     }
 
 
-def daemon_parts(folder: Path) -> dict[str, Any]:
-    """All that is shown with the whole daemon."""
+def daemon_parts(folder: Path, data: Path) -> dict[str, Any]:
+    """All that is shown with the whole daemon; the real clip lies in ``data``."""
+    from tools.gpu.whole import whole
+
     results: dict[str, Any] = {}
+    whole(folder, data, results)
     attempt(results, "live", lambda: live(folder))
     attempt(results, "same-as-onnxruntime", lambda: same(folder))
     return results

@@ -1,36 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models to check with: a ResNet-18 and one that reads a number out of each frame. Needs onnx and numpy only.
+"""Models to check with: ResNets, plain and with Q/DQ nodes, and one that reads a number out of each frame.
 
-ResNet-18 comes from PyTorch where that is installed, else the same layers are written down here.
+Needs onnx, onnxruntime and numpy only. ResNet-18 comes from PyTorch where that is installed, else its layers are those
+of `tools.gpu.networks`.
 """
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
-OPSET = 17
+from tools.gpu.networks import OPSET, fit_head, resnet18, resnet50, small, written
+from tools.gpu.pictures import pictures
+from tools.gpu.quantize import as_wanted, normalised, quantized, survey
+
 SIZE = 224
+LARGE = 640
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUMBER_SIZE = (64, 96)
 PATCH = 8
 BASE = 200
 MOST = BASE**3
 """Numbers below this can be drawn."""
 
-_RESNET_SPEC = """\
-id = "resnet18"
-onnx = "resnet18.onnx"
-task = "raw"
-decoder = "raw"
+_SPEC = """\
+id = "{id}"
+onnx = "{id}.onnx"
+task = "{task}"
+decoder = "{task}"
 [input]
-size = [224, 224]
-resize = "stretch"
+size = [{size}, {size}]
+resize = "{resize}"
 mean = [0.485, 0.456, 0.406]
 std = [0.229, 0.224, 0.225]
 """
@@ -46,21 +53,70 @@ resize = "stretch"
 """
 
 
-def export(folder: Path) -> dict[str, Any]:
-    """Write both models and their specs into a folder."""
+def export(folder: Path, heads: int = 1000, samples: int = 64) -> dict[str, Any]:
+    """Write all models and their specs into a folder.
+
+    Args:
+        folder: made if it is not there.
+        heads: pictures that ResNet-50 is made to tell apart.
+        samples: pictures that give the ranges for INT8.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    how = "torch"
+    export_number(folder)
+    results: dict[str, Any] = {"resnet18": _export_resnet18(folder)}
+    large = resnet50()
+    fit_head(large, _batches(pictures(heads, SIZE, SIZE, seed=1)))
+    write(folder, "resnet50", large)
+    # The same weights at the size that cameras' pictures come in, with classes instead of bare numbers.
+    wide = resnet50(size=LARGE)
+    del wide.graph.initializer[:]
+    wide.graph.initializer.extend(large.graph.initializer)
+    write(folder, "resnet50-640", wide, LARGE, "classification")
+    write(folder, "small-640", small(LARGE), LARGE, "classification")
+    ranges = normalised(pictures(samples, SIZE, SIZE, seed=2), MEAN, STD)
+    for name in ("resnet18", "resnet50"):
+        results[f"{name}-int8"] = _export_quantized(folder, name, ranges)
+    print(f"exported into {folder}: {sorted(path.stem for path in folder.glob('*.onnx'))}")
+    return results
+
+
+def write(folder: Path, name: str, model: onnx.ModelProto, size: int = SIZE, task: str = "raw") -> None:
+    """Write a model and its spec."""
+    onnx.save(model, folder / f"{name}.onnx")
+    # Pictures of cameras keep their proportions; what is measured against other programs is stretched as they do it.
+    resize = "stretch" if task == "raw" else "letterbox"
+    text = _SPEC.format(id=name, size=size, task=task, resize=resize)
+    if task == "classification":
+        text += '[output]\nactivation = "softmax"\npre_nms = 5\nmax_detections = 5\n'
+    (folder / f"{name}.toml").write_text(text)
+
+
+def _export_resnet18(folder: Path) -> dict[str, Any]:
+    path, how = folder / "resnet18.onnx", "torch"
     try:
-        _from_torch(folder / "resnet18.onnx")
+        _from_torch(path)
+        model = onnx.load(path)
     except Exception:  # noqa: BLE001 - whatever PyTorch's exporter fails with, there is another way
         traceback.print_exc()
-        how = "written down"
-        onnx.save(resnet18(), folder / "resnet18.onnx")
-    (folder / "resnet18.toml").write_text(_RESNET_SPEC)
-    export_number(folder)
-    size = (folder / "resnet18.onnx").stat().st_size
-    print(f"exported resnet18 ({how}, {size / 1e6:.1f} MB) and number into {folder}")
-    return {"resnet18": how, "bytes": size, "ok": True}
+        how, model = "written down", resnet18()
+    write(folder, "resnet18", model)
+    return {"ok": True, "from": how, "bytes": path.stat().st_size}
+
+
+def _export_quantized(folder: Path, name: str, ranges: NDArray[np.float32]) -> dict[str, Any]:
+    try:
+        made = quantized(onnx.load(folder / f"{name}.onnx"), ranges)
+    except Exception as error:  # noqa: BLE001 - the other models are there
+        traceback.print_exc()
+        return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+    write(folder, f"{name}-int8", made)
+    found = survey(made)
+    return {"ok": as_wanted(found), **found}
+
+
+def _batches(frames: NDArray[np.uint8], size: int = 32) -> Iterator[NDArray[np.float32]]:
+    for first in range(0, len(frames), size):
+        yield normalised(frames[first : first + size], MEAN, STD)
 
 
 def export_number(folder: Path) -> None:
@@ -100,66 +156,7 @@ def number_model() -> onnx.ModelProto:
         nodes.append(helper.make_node("ReduceMean", [f"{name}_patch"], [name], axes=[2, 3], keepdims=0))
     nodes.append(helper.make_node("Concat", list(corners), ["both"], axis=1))
     nodes.append(helper.make_node("Mul", ["both", "full"], ["digits"]))
-    return _model("number", nodes, constants, ("image", ["n", 3, height, width]), ("digits", ["n", 6]))
-
-
-def resnet18(seed: int = 0) -> onnx.ModelProto:
-    """The layers of ResNet-18 with batch norms folded in and random weights: [N, 3, 224, 224] to [N, 1000]."""
-    layers = _Layers(seed)
-    flow = layers.conv("image", 3, 64, 7, 2, relu=True)
-    flow = layers.node("MaxPool", [flow], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    width = 64
-    for number, wider in enumerate((64, 64, 128, 128, 256, 256, 512, 512)):
-        stride = 2 if number and wider != width else 1
-        short = layers.conv(flow, width, wider, 1, stride) if stride == 2 else flow
-        inner = layers.conv(flow, width, wider, 3, stride, relu=True)
-        inner = layers.conv(inner, wider, wider, 3, 1, gain=0.5)
-        flow, width = layers.node("Relu", [layers.node("Add", [inner, short])]), wider
-    flow = layers.node("Flatten", [layers.node("GlobalAveragePool", [flow])])
-    weights = [layers.constant((1000, 512), 512, 1.0), layers.constant((1000,), 1000, 1.0)]
-    layers.nodes.append(helper.make_node("Gemm", [flow, *weights], ["logits"], transB=1))
-    return _model("resnet18", layers.nodes, layers.constants, ("image", ["n", 3, SIZE, SIZE]), ("logits", ["n", 1000]))
-
-
-class _Layers:
-    def __init__(self, seed: int) -> None:
-        self._rng = np.random.default_rng(seed)
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def node(self, kind: str, given: list[str], **attributes: Any) -> str:
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, given, [name], name=f"{kind}{len(self.nodes)}", **attributes))
-        return name
-
-    def constant(self, shape: tuple[int, ...], fan: int, gain: float) -> str:
-        name = f"w{len(self.constants)}"
-        values = self._rng.normal(0, gain * (2 / fan) ** 0.5, shape).astype(np.float32)
-        self.constants.append(numpy_helper.from_array(values, name))
-        return name
-
-    def conv(
-        self, flow: str, width: int, wider: int, side: int, stride: int, *, relu: bool = False, gain: float = 1.0
-    ) -> str:
-        weights = self.constant((wider, width, side, side), width * side * side, gain)
-        bias = self.constant((wider,), 1000, 1.0)
-        pads = [side // 2] * 4
-        flow = self.node("Conv", [flow, weights, bias], strides=[stride, stride], pads=pads)
-        return self.node("Relu", [flow]) if relu else flow
-
-
-def _model(
-    name: str,
-    nodes: list[onnx.NodeProto],
-    constants: list[onnx.TensorProto],
-    given: tuple[str, list[int | str]],
-    result: tuple[str, list[int | str]],
-) -> onnx.ModelProto:
-    inputs, outputs = ([helper.make_tensor_value_info(one[0], TensorProto.FLOAT, one[1])] for one in (given, result))
-    graph = helper.make_graph(nodes, name, inputs, outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    onnx.checker.check_model(model)
-    return model
+    return written("number", nodes, constants, ("image", ["n", 3, height, width]), ("digits", ["n", 6]))
 
 
 def _from_torch(path: Path) -> None:

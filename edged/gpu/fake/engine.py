@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edged.gpu.api import DeviceBuffer, Event, Stream
 from edged.gpu.calls import failure
 from edged.gpu.codes import CAPTURE_INVALIDATED
-from edged.gpu.engines import EngineInfo, Shape, TensorInfo
+from edged.gpu.engines import EngineInfo, ExecutionContext, LayerTime, Shape, TensorInfo
 from edged.gpu.errors import AccountingError, EngineRunError
 from edged.gpu.fake.accounting import Span
 from edged.gpu.fake.machine import Machine, Work
@@ -51,6 +51,8 @@ class FakeEngine(Owned):
         self.function = function
         self.infer = infer if infer is not None else self._infer
         self.cost_ms = cost_ms
+        self.described: dict[str, Any] = {"Layers": [{"Name": info.name}]}
+        """What the inspector says; a run's time is shared out evenly among these layers."""
         self._contexts = 0
         super().__init__(machine.inventory, "engine", info.name)
 
@@ -59,9 +61,9 @@ class FakeEngine(Owned):
         self.machine.faults.hit("context", f"making context {name}")
         return FakeContext(self, name, own_memory=own_memory)
 
-    def layers(self) -> dict[str, Any]:
-        """One layer."""
-        return {"Layers": [{"Name": self.info.name}]}
+    def layers(self, context: ExecutionContext | None = None) -> dict[str, Any]:  # noqa: ARG002 - shapes are a function's
+        """What `described` holds."""
+        return self.described
 
     def count_contexts(self, change: int) -> None:
         """Note that a context came or went."""
@@ -176,6 +178,13 @@ class FakeContext(Owned):
         self._machine.enqueue(queue, Work(doing, read, scratch, lambda: self._compute(inputs), cost / 2))
         self._machine.record(queue, point_of(self._consumed))
         self._machine.enqueue(queue, Work(doing, (), (*scratch, *write), lambda: self._store(outputs), cost / 2))
+
+    def timed_run(self, stream: Stream) -> list[LayerTime]:
+        """Run, wait, and share the time out among the layers."""
+        self.enqueue(stream)
+        stream.synchronize()
+        names = [layer if isinstance(layer, str) else layer["Name"] for layer in self._engine.described["Layers"]]
+        return [LayerTime(name, self._engine.cost_ms / len(names)) for name in names]
 
     def _unchanged(self) -> Callable[[], None]:
         version = self._version

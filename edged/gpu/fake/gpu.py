@@ -64,10 +64,10 @@ class FakeGpu:
         self._hit("stream", f"making stream {name}")
         return FakeStream(self.machine, name)
 
-    def event(self, name: str, *, timing: bool = False, timed: bool = False) -> FakeEvent:
+    def event(self, name: str, *, timing: bool = False, timed: bool = False, wake_fd: int = -1) -> FakeEvent:
         """Make an event."""
         self._hit("event", f"making event {name}")
-        return FakeEvent(self.machine, name, timing=timing, timed=timed)
+        return FakeEvent(self.machine, name, timing=timing, timed=timed, wake_fd=wake_fd)
 
     def device_buffer(self, name: str, size: int) -> FakeDeviceBuffer:
         """Take device memory."""

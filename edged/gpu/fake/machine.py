@@ -119,6 +119,10 @@ class Machine:
 
         queue.operations.append(_Operation(reach))
 
+    def call(self, queue: Queue, function: Callable[[], None]) -> None:
+        """Have the host do something at the queue's current end, in a thread of the driver's."""
+        queue.operations.append(_Operation(function))
+
     def hold(self, queue: Queue, point: Point) -> None:
         """Have what follows in a queue wait for a point as it stands."""
         if point.mark is not None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, cast
 from zlib import crc32
 
@@ -38,10 +40,12 @@ class FakeStream(Owned):
         end = space.device(target.address + offset, size, what)
         self._machine.enqueue(self.queue, _copy_in(what, start, end))
 
-    def copy_in_frames(self, target: DeviceBuffer, sources: Sequence[int], size: int) -> None:
-        """Copy pieces of one size from host to device, one behind the other."""
-        for place, source in enumerate(sources):
-            self.copy_in(target, place * size, source, size)
+    def copy_in_pieces(self, target: DeviceBuffer, pieces: Sequence[tuple[int, int]]) -> None:
+        """Copy pieces from host to device, side by side."""
+        offset = 0
+        for source, size in pieces:
+            self.copy_in(target, offset, source, size)
+            offset += size
 
     def copy_out(self, target: int, source: DeviceBuffer, offset: int, size: int) -> None:
         """Copy from device to host."""
@@ -51,6 +55,14 @@ class FakeStream(Owned):
         start = space.device(source.address + offset, size, what)
         end = space.host(target, size, what)
         self._machine.enqueue(self.queue, _copy_out(what, start, end))
+
+    def copy_across(self, target: DeviceBuffer, source: DeviceBuffer, size: int) -> None:
+        """Copy within the device."""
+        what = f"copying from {source.name} to {target.name}"
+        self._machine.faults.hit("copy_across", what)
+        space = self._machine.space
+        start, end = space.device(source.address, size, what), space.device(target.address, size, what)
+        self._machine.enqueue(self.queue, _copy_in(what, start, end))
 
     def wait(self, event: Event) -> None:
         """Hold what follows until the event."""
@@ -116,10 +128,11 @@ class FakeEvent(Owned):
 
     _fading: ClassVar[tuple[str, ...]] = ("point", "handle")
 
-    def __init__(self, machine: Machine, name: str, *, timing: bool, timed: bool) -> None:
+    def __init__(self, machine: Machine, name: str, *, timing: bool, timed: bool, wake_fd: int = -1) -> None:
         self._machine = machine
         self._timing = timing
-        self._timed = timed
+        self._timed = timed or wake_fd >= 0
+        self._wake_fd = wake_fd
         self.point = Point()
         self.handle = id(self)
         super().__init__(machine.inventory, "event", name)
@@ -132,6 +145,9 @@ class FakeEvent(Owned):
         if fake.queue.recording is not None:
             raise failure(_CAPTURED_EVENT, doing)
         self._machine.record(fake.queue, self.point)
+        if self._wake_fd >= 0:
+            # Its own operation, as on a real GPU: the event is known to be reached some time before this is done.
+            self._machine.call(fake.queue, partial(os.eventfd_write, self._wake_fd, 1))
 
     def done(self) -> bool:
         """Whether it was reached."""

@@ -14,6 +14,7 @@ from edged.gpu.calls import failure
 from edged.gpu.codes import OUT_OF_MEMORY
 from edged.gpu.engines import Shape, ShapeRange
 from edged.gpu.trt.library import TensorRt, network_flags
+from edged.gpu.trt.pinned import pin_to_float32
 from edged.gpu.trt.progress import Progress, make_monitor
 
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
@@ -28,6 +29,10 @@ class BuildOptions:
         precision: one of `PRECISIONS`. A strongly typed build takes all but TF32 from the model's types, and ``int8``
             always means Q/DQ nodes in the model.
         strongly_typed: keep to the model's types where the version has the choice.
+        float_layers: prefixes of names; what comes from ONNX nodes named so is computed in float32 whatever the
+            precision. A strongly typed build needs none: there the model's types say it.
+        takes_image: the model's input is an image that edged's own kernel makes, in whatever layout the builder likes
+            best; where the precision allows it, in float16.
         workspace_bytes: memory that a kernel may use while it runs; None for TensorRT's own limit (all).
         optimization_level: 0 (fast build) to 5; None for TensorRT's default.
         aux_streams: at the most; None for TensorRT's choice. 0 where several contexts run in parallel.
@@ -40,6 +45,8 @@ class BuildOptions:
     profiles: tuple[Mapping[str, ShapeRange], ...]
     precision: str = "fp32"
     strongly_typed: bool = False
+    float_layers: tuple[str, ...] = ()
+    takes_image: bool = False
     workspace_bytes: int | None = None
     optimization_level: int | None = None
     aux_streams: int | None = None
@@ -111,8 +118,12 @@ def _build(library: TensorRt, model: Path, options: BuildOptions, progress: Prog
     if not trt_parser.parse_from_file(str(model)):
         raise _unparsed(library, model, trt_parser)
     inputs = tuple(_tensor(trt_network.get_input(index)) for index in range(trt_network.num_inputs))
+    if options.takes_image:
+        _free_image_layout(trt, trt_network.get_input(0), options)
     trt_config = trt_builder.create_builder_config()
     _set_precision(trt, trt_config, options)
+    if options.precision in ("fp16", "int8") and not options.strongly_typed:
+        pin_to_float32(trt, trt_network, trt_config, options.float_layers)
     _set_limits(trt, trt_config, options)
     _add_profiles(trt_builder, trt_config, options, inputs, model)
     _set_timing_cache(library, trt_config, options.timing_cache)
@@ -128,6 +139,16 @@ def _build(library: TensorRt, model: Path, options: BuildOptions, progress: Prog
 
 def _tensor(trt_tensor: Any) -> NetworkTensor:
     return NetworkTensor(trt_tensor.name, trt_tensor.dtype.name, tuple(trt_tensor.shape))
+
+
+def _free_image_layout(trt: Any, trt_tensor: Any, options: BuildOptions) -> None:
+    """Let the builder choose among the layouts that the kernel can make, see `edged.gpu.pixels`."""
+    if options.precision in ("fp16", "int8") and not options.strongly_typed:
+        trt_tensor.dtype = trt.float16
+    planes = 1 << int(trt.TensorFormat.LINEAR)
+    # Four channels side by side are what the first convolution reads without a reformat.
+    packed = 1 << int(trt.TensorFormat.CHW4) if trt_tensor.dtype == trt.float16 else 0
+    trt_tensor.allowed_formats = planes | packed
 
 
 def _set_precision(trt: Any, trt_config: Any, options: BuildOptions) -> None:

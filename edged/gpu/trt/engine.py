@@ -10,10 +10,11 @@ from edged.errors import EngineError
 from edged.gpu.api import DeviceBuffer, Event, Stream
 from edged.gpu.calls import failure
 from edged.gpu.codes import OUT_OF_MEMORY
-from edged.gpu.engines import EngineInfo, Shape, ShapeRange, TensorInfo
+from edged.gpu.engines import EngineInfo, ExecutionContext, LayerTime, Shape, ShapeRange, TensorInfo
 from edged.gpu.errors import EngineRunError
 from edged.gpu.inventory import Inventory, Owned
 from edged.gpu.trt.messages import Messages
+from edged.gpu.trt.profile import make_profiler
 
 _DTYPES = {
     "FLOAT": "float32",
@@ -63,12 +64,14 @@ class TrtEngine(Owned):
                 raise failure(OUT_OF_MEMORY, f"making context {name}")
             raise EngineError(f"TensorRT makes no context of it: {self._messages.reason()}", where=self.name)
         size = max(self.info.activation_bytes) if own_memory else 0
-        return TrtContext(self._messages, self._inventory, name, made, size)
+        return TrtContext(trt, self._messages, self._inventory, name, made, size)
 
-    def layers(self) -> dict[str, Any]:
+    def layers(self, context: ExecutionContext | None = None) -> dict[str, Any]:
         """What the inspector says of the layers; details only if the engine was built with them."""
         trt = self._trt
         trt_inspector = self._trt_engine.create_engine_inspector()
+        if isinstance(context, TrtContext):
+            context.show_to(trt_inspector)
         text = trt_inspector.get_engine_information(trt.LayerInformationFormat.JSON)
         try:
             # Version 8.6 writes control characters into its strings.
@@ -76,6 +79,10 @@ class TrtEngine(Owned):
         except json.JSONDecodeError as error:
             raise EngineError(f"TensorRT's inspector gives no valid JSON: {error}", where=self.name) from error
         return found if isinstance(found, dict) else {"Layers": found}
+
+    def packed(self, name: str) -> bool:
+        """Whether a tensor has its channels in fours, side by side for each pixel."""
+        return bool(self._trt_engine.get_tensor_format(name) == self._trt.TensorFormat.CHW4)
 
     def _destroy(self) -> None:
         """Dropping the reference is what frees it."""
@@ -121,12 +128,17 @@ class TrtContext(Owned):
 
     _fading = ("_trt_context",)
 
-    def __init__(self, messages: Messages, inventory: Inventory, name: str, trt_context: Any, size: int) -> None:
+    def __init__(
+        self, trt: Any, messages: Messages, inventory: Inventory, name: str, trt_context: Any, size: int
+    ) -> None:
+        self._trt = trt
         self._messages = messages
         self._trt_context = trt_context
         self._shapes: dict[str, Shape] = {}
         self._addresses: dict[str, int] = {}
         self._kept: list[object] = []
+        self._layer_times: list[LayerTime] | None = None
+        self._profiler: Any = None
         # −1 where another context has the only profile (8.6 without profile sharing).
         self.profile: int = trt_context.active_optimization_profile
         super().__init__(inventory, "context", name, size)
@@ -183,6 +195,26 @@ class TrtContext(Owned):
         """Run on a stream."""
         if not self._trt_context.execute_async_v3(stream.handle):
             raise self._refusal("enqueuing the engine", stream)
+
+    def timed_run(self, stream: Stream) -> list[LayerTime]:
+        """Run once and tell each layer's time, see `edged.gpu.engines.ExecutionContext.timed_run`."""
+        trt_context = self._trt_context
+        if self._layer_times is None:
+            self._layer_times = []
+            self._profiler = make_profiler(self._trt, self._layer_times)
+            trt_context.profiler = self._profiler
+            # Else the enqueuing itself waits and reports, and the times hold the waiting of the host.
+            trt_context.enqueue_emits_profile = False
+        self._layer_times.clear()
+        self.enqueue(stream)
+        stream.synchronize()
+        if not trt_context.report_to_profiler() or not self._layer_times:
+            raise self._refusal("timing the layers", stream)
+        return list(self._layer_times)
+
+    def show_to(self, trt_inspector: Any) -> None:
+        """Have an inspector describe the layers under this context's shapes."""
+        trt_inspector.execution_context = self._trt_context
 
     def _refusal(self, doing: str, stream: Stream | None = None) -> EngineRunError:
         if stream is not None:

@@ -11,8 +11,11 @@ from edged.errors import EngineError
 from edged.gpu import load
 from edged.gpu.calls import failure
 from edged.gpu.codes import OUT_OF_MEMORY
+from edged.gpu.engines import Engine
 from edged.gpu.inventory import Inventory
+from edged.gpu.plan_file import unpacked_plan
 from edged.gpu.trt.engine import TrtEngine
+from edged.gpu.trt.front import with_kernel
 from edged.gpu.trt.messages import Message, Messages, make_logger
 
 
@@ -51,30 +54,57 @@ class TensorRt:
         return not hasattr(self.trt.BuilderFlag, "FP16")
 
     @property
+    def can_type_strongly(self) -> bool:
+        """Whether precision can come from the model's types (10 and later)."""
+        return self.strongly_typed_only or hasattr(self.trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+
+    @property
     def reports_progress(self) -> bool:
         """Whether a build tells how far it is (10 and later)."""
         return hasattr(self.trt, "IProgressMonitor")
 
     def unsupported(self, operators: Iterable[str]) -> list[str]:
-        """Which of these ONNX operators TensorRT's parser does not know (plugins loaded so far count as known)."""
+        """Which of these ONNX operators TensorRT neither parses nor has a plugin for; loaded libraries count."""
         trt = self.trt
+        plugins = self._plugin_names()
         trt_builder = trt.Builder(self.logger)
         trt_network = trt_builder.create_network(network_flags(trt, strongly_typed=False))
         trt_parser = trt.OnnxParser(trt_network, self.logger)
-        return [operator for operator in operators if not trt_parser.supports_operator(operator)]
+        return [name for name in operators if name not in plugins and not trt_parser.supports_operator(name)]
 
-    def load(self, inventory: Inventory, name: str, plan: bytes) -> TrtEngine:
+    def _plugin_names(self) -> set[str]:
+        """Names of the plugins that are registered: the parser takes nodes of an unknown operator for these."""
+        trt_registry = self.trt.get_plugin_registry()
+        if hasattr(trt_registry, "all_creators"):
+            return {trt_creator.name for trt_creator in trt_registry.all_creators}
+        if hasattr(trt_registry, "plugin_creator_list"):
+            return {trt_creator.name for trt_creator in trt_registry.plugin_creator_list}
+        return set()
+
+    def load(self, inventory: Inventory, name: str, content: bytes) -> Engine:
         """Deserialise an engine.
 
         Args:
             inventory: of the GPU that is current, see `edged.gpu.cuda.CudaGpu.inventory`.
             name: for messages: the file, or the engine's key.
-            plan: the serialised engine. Only files that edged itself built and checked: a plan can hold code.
+            content: of the engine's file, see `edged.gpu.plan_file`. Only files that edged itself built and checked: a
+                plan can hold code.
 
         Raises:
             EngineError: TensorRT does not take it.
             GpuMemoryError: it does not fit into the GPU's memory.
         """
+        front, plan = unpacked_plan(content, name)
+        engine = self._deserialised(inventory, name, plan)
+        if front is None:
+            return engine
+        try:
+            return with_kernel(inventory, engine, front)
+        except BaseException:
+            engine.close()
+            raise
+
+    def _deserialised(self, inventory: Inventory, name: str, plan: memoryview) -> TrtEngine:
         if self._runtime is None:
             self._runtime = self.trt.Runtime(self.logger)
         trt_runtime = self._runtime

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import NamedTuple
 
 from edged.records import Ready
@@ -162,19 +161,18 @@ class Collator:
         shape = fresh[order[0]][0].shape
         # Up to the first frame of another shape only: a source's frames leave in order, or publish would take the one
         # that was passed over for one that is settled already.
-        queues = {source: list(takewhile(lambda frame: frame.shape == shape, fresh[source])) for source in order}
-        batch: list[Pick] = []
-        depth = 0
-        while len(batch) < self.max_batch:
-            layer = [Pick(source, queues[source][depth]) for source in order if depth < len(queues[source])]
-            if not layer:
-                break
-            batch += layer[: self.max_batch - len(batch)]
-            depth += 1
+        alike = [_count_alike(fresh[source], shape) for source in order]
+        # One of each source, then another one of each, and so on, until the batch is full.
+        counts, left = [0] * len(order), min(self.max_batch, sum(alike))
+        while left:
+            for place, available in enumerate(alike):
+                if left and counts[place] < available:
+                    counts[place] += 1
+                    left -= 1
         # Frames of one source side by side and oldest first: they lie contiguous in its ring and leave in order.
-        place = {source: number for number, source in enumerate(order)}
-        batch.sort(key=lambda pick: (place[pick.source], pick.frame.frame_id))
-        return batch
+        return [
+            Pick(source, frame) for source, count in zip(order, counts, strict=True) for frame in fresh[source][:count]
+        ]
 
     def _complete(self, now_ns: int, batch: Sequence[Pick], ended: frozenset[int]) -> bool:
         contributed = {pick.source for pick in batch}
@@ -190,3 +188,11 @@ class Collator:
             self._turn += 1
             self._rhythms[source].served = self._turn
             self._rhythms[source].waiting_since_ns = None
+
+
+def _count_alike(frames: Sequence[Ready], shape: tuple[int, int]) -> int:
+    """How many frames from the first on have a shape."""
+    for count, frame in enumerate(frames):
+        if frame.shape != shape:
+            return count
+    return len(frames)

@@ -18,10 +18,12 @@ class BatchInput(NamedTuple):
     Attributes:
         frames: uint8 ``H×W×3`` views, all of one shape.
         contiguous: the same frames as one ``n×H×W×3`` view where they lie side by side, else None.
+        addresses: where each frame starts, as far as that is known; may be empty.
     """
 
     frames: Sequence[Frames]
     contiguous: Frames | None
+    addresses: Sequence[int] = ()
 
 
 class BatchOutput(Protocol):

@@ -52,6 +52,8 @@ class Programs:
         activations: for all contexts.
         bindings: device address of every tensor.
         stack: closes everything.
+        aux: streams for what the engine does beside its main stream. All contexts use the same: a run branches off
+            ``stream`` and joins it again, so that runs never meet there, and a graph records both.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Programs:
         activations: DeviceBuffer | None,
         bindings: dict[str, int],
         stack: ExitStack,
+        aux: Sequence[Stream] = (),
     ) -> None:
         self._name = name
         self._engine = engine
@@ -69,6 +72,7 @@ class Programs:
         self._activations = activations
         self._bindings = bindings
         self._stack = stack
+        self._aux = list(aux)
         (self._input,) = engine.info.inputs
         self._fixed: dict[Shape, Program] = {}
         self._spare: dict[int, ExecutionContext] = {}
@@ -139,6 +143,8 @@ class Programs:
             context.use_memory(self._activations)
         if context.profile != profile:
             context.use_profile(profile, self._stream)
+        if self._aux:
+            context.use_aux_streams(self._aux)
         for tensor, address in self._bindings.items():
             context.bind(tensor, address)
         return context

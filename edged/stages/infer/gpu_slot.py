@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from math import prod
 from typing import NamedTuple
@@ -22,11 +23,19 @@ _NS_IN_MS = 1_000_000
 
 
 class SlotStreams(NamedTuple):
-    """Streams that a slot uses; those for copies are shared by all slots, a compute stream may be."""
+    """Streams that a slot uses; those for copies are shared by all slots, a compute stream may be.
+
+    Attributes:
+        copy_in: for frames.
+        compute: for the engine's runs.
+        copy_out: for outputs.
+        aux: for the engine's work beside its main stream; they go with the compute stream.
+    """
 
     copy_in: Stream
     compute: Stream
     copy_out: Stream
+    aux: tuple[Stream, ...] = ()
 
 
 class SlotPlan(NamedTuple):
@@ -37,12 +46,14 @@ class SlotPlan(NamedTuple):
         outputs: the prepared graph's outputs in their order.
         max_batch: frames of a batch at the most.
         rings: page-locked, or not.
+        wake_fd: an eventfd to set whenever a batch is done; −1 for none.
     """
 
     engine: Engine
     outputs: tuple[TensorSpec, ...]
     max_batch: int
     rings: PageLockedRings
+    wake_fd: int = -1
 
     @property
     def input_bytes(self) -> int:
@@ -59,6 +70,19 @@ class SlotPlan(NamedTuple):
 def address_of(array: NDArray[np.generic]) -> int:
     """Where an array's data starts (a quarter of the time that ``ctypes.data`` takes)."""
     return int(array.__array_interface__["data"][0])
+
+
+def side_by_side(addresses: Sequence[int], size: int) -> list[tuple[int, int]]:
+    """Frames of ``size`` bytes as pieces (address, bytes), each as long as frames follow one another in memory."""
+    pieces = []
+    start = end = addresses[0]
+    for address in addresses:
+        if address != end:
+            pieces.append((start, end - start))
+            start = address
+        end = address + size
+    pieces.append((start, end - start))
+    return pieces
 
 
 class GpuSlot:
@@ -98,12 +122,13 @@ class GpuSlot:
         (tensor,) = plan.engine.info.inputs
         bindings = {tensor.name: self._input.address}
         bindings |= {spec.name: it.address for spec, it in zip(plan.outputs, self._outputs, strict=True)}
-        self.programs = Programs(name, plan.engine, streams.compute, activations, bindings, stack)
+        self.programs = Programs(name, plan.engine, streams.compute, activations, bindings, stack, streams.aux)
         self._begun, self._uploaded, self._started, self._computed = (
             stack.enter_context(closing(gpu.event(f"{name} {point}", timing=True)))
             for point in ("begun", "uploaded", "started", "computed")
         )
-        self.finished = stack.enter_context(closing(gpu.event(f"{name} finished", timed=True)))
+        finished = gpu.event(f"{name} finished", timed=True, wake_fd=plan.wake_fd)
+        self.finished = stack.enter_context(closing(finished))
         self._unstage: list[tuple[NDArray[np.generic], NDArray[np.uint8]]] = []
         self._copied = False
 
@@ -160,10 +185,9 @@ class GpuSlot:
             for place, frame in enumerate(batch.frames):
                 staged.array[place * size : (place + 1) * size].reshape(frame.shape)[...] = frame
             stream.copy_in(target, 0, staged.address, len(batch.frames) * size)
-        elif batch.contiguous is not None:
-            stream.copy_in(target, 0, address_of(batch.contiguous), batch.contiguous.nbytes)
         else:
-            stream.copy_in_frames(target, [address_of(frame) for frame in batch.frames], batch.frames[0].nbytes)
+            addresses = batch.addresses or [address_of(frame) for frame in batch.frames]
+            stream.copy_in_pieces(target, side_by_side(addresses, batch.frames[0].nbytes))
         self._uploaded.record(stream)
 
     def _staged(self) -> HostBuffer:

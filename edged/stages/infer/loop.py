@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The infer loop: one thread that takes what waits, submits it, and hands over what is done.
 
-With work in flight and nothing to submit it waits on the oldest batch; idle, it waits on its wake-up descriptor. It
-never waits for publish: with the output ring full it stops taking frames, so live ones are overwritten by newer ones
-in their rings (and counted there) and lossless ones wait.
+It waits on its wake-up descriptor, which is set by whatever it has to look at: new frames, free output slots and, with
+most executors, batches that are done; with an executor that does not tell, it waits on the oldest batch while work is
+in flight. It never waits for publish: with the output ring full it stops taking frames, so live ones are overwritten by
+newer ones in their rings (and counted there) and lossless ones wait.
+
+A device that has a free slot gets its next batch before anything else is tidied up: results are put into the output
+ring first (that is little), but publish is woken and the slots of their frames are freed once the next batch was
+submitted, or under the lock under which the source's next frame is taken. On a busy machine, whoever wakes another
+process may have to give up the core to it.
 """
 
 from __future__ import annotations
@@ -24,6 +30,8 @@ Decide = Callable[
 ]
 _COLLATE, _SUBMIT, _INFER, _DELIVER = range(4)
 _LONGEST_WAIT_S = 0.5
+_LOOK_S = 0.1
+"""A device that is lost tells nothing: with work in flight it is asked this often."""
 
 
 class InferLoop:
@@ -65,20 +73,27 @@ class InferLoop:
         self._writers = [Wake(source.wake_writer) for source in sources]
         self._seen = [-1] * len(sources)
         self._waiting: dict[int, list[Ready]] = {}
+        self._spent: dict[int, list[int]] = {}
+        self._results = False
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Work until ``should_stop``, which is asked at least twice a second; then finish what is in flight."""
         while not should_stop():
-            # Before looking, so that what comes after the look wakes.
-            self._wake.clear()
             moved = self._deliver_done()
+            if not self._asynchronous:
+                # Submitting takes as long as the batch: nobody shall wait for that.
+                self._release()
             wake_ns = self._submit_next()
-            if wake_ns == 0 or moved:
-                continue
-            if self._pipeline.in_flight and not self._announced:
-                self._deliver(_LONGEST_WAIT_S if wake_ns is None else self._until(wake_ns))
-            else:
-                self._wake.wait(_LONGEST_WAIT_S if wake_ns is None else self._until(wake_ns))
+            self._release()
+            if self._announced:
+                if wake_ns != 0 or self._pipeline.full:
+                    # Waiting unsets the wake-up before the next look, so that what comes after the look wakes.
+                    self._wake.wait(self._until(wake_ns or None))
+            elif wake_ns != 0 and not moved:
+                if self._pipeline.in_flight:
+                    self._pipeline.done(self._until(wake_ns))
+                else:
+                    self._wake.wait(self._until(wake_ns))
 
     def drain(self, deadline_s: float) -> bool:
         """Deliver what is in flight within the time given; tells whether all of it was."""
@@ -87,30 +102,31 @@ class InferLoop:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            self._deliver(left)
+            if self._pipeline.done(left):
+                self._deliver()
+                self._release()
         return True
 
-    @staticmethod
-    def _until(wake_ns: int) -> float:
-        return min(_LONGEST_WAIT_S, max(0.0, (wake_ns - time.monotonic_ns()) / 1e9))
+    def _until(self, wake_ns: int | None) -> float:
+        """How long to wait at most; None where there is nothing to wait for but a wake-up."""
+        longest = _LOOK_S if self._pipeline.in_flight else _LONGEST_WAIT_S
+        return longest if wake_ns is None else min(longest, max(0.0, (wake_ns - time.monotonic_ns()) / 1e9))
 
     def _deliver_done(self) -> bool:
         moved = False
-        while self._deliver(0.0):
+        while self._pipeline.done():
+            self._deliver()
             moved = True
         return moved
 
-    def _deliver(self, timeout_s: float) -> bool:
-        if not self._pipeline.in_flight:
-            return False
+    def _deliver(self) -> None:
+        """Hand over the oldest batch, which is done."""
         wall, cpu = time.monotonic_ns(), time.thread_time_ns()
-        delivered = self._pipeline.deliver(timeout_s)
-        if delivered is None:
-            return False
-        self._wake_publish.set()
-        for source in delivered.sources:
-            if not self._sources[source].table.live:
-                self._writers[source].set()
+        delivered = self._pipeline.deliver(release=False)
+        assert delivered is not None
+        self._results = True
+        for source, slots in delivered.held.items():
+            self._spent.setdefault(source, []).extend(slots)
         self._cost.observe(delivered.frames, delivered.took_ns)
         self._row.beat()
         elapsed = delivered.elapsed
@@ -118,7 +134,19 @@ class InferLoop:
         if not self._asynchronous:
             self._row.take_off(_SUBMIT, elapsed.infer_ns, elapsed.cpu_ns)
         self._row.add(_DELIVER, time.monotonic_ns() - wall, time.thread_time_ns() - cpu)
-        return True
+
+    def _release(self) -> None:
+        """Tell publish of results, free the slots of their frames, and tell the sources that wait for space."""
+        if self._results:
+            self._results = False
+            self._wake_publish.set()
+        while self._spent:
+            source, slots = self._spent.popitem()
+            table = self._sources[source].table
+            if slots:
+                table.release(slots)
+            if not table.live:
+                self._writers[source].set()
 
     def _submit_next(self) -> int | None:
         """Submit a batch if one closes now.
@@ -136,14 +164,15 @@ class InferLoop:
         if stale and not batch:
             self._cost.doubt()
         picks = self._take(batch, stale)
-        closed = time.monotonic_ns()
-        self._row.add(_COLLATE, closed - wall, time.thread_time_ns() - cpu)
+        closed, begun, cpu = time.monotonic_ns(), cpu, time.thread_time_ns()
+        self._row.add(_COLLATE, closed - wall, cpu - begun)
         if not picks:
             return 0 if batch or stale else wake_ns
-        before = time.thread_time_ns() if self._asynchronous else time.process_time_ns()
+        if not self._asynchronous:
+            cpu = time.process_time_ns()
         self._pipeline.submit(output, picks, closed)
         after = time.thread_time_ns() if self._asynchronous else time.process_time_ns()
-        self._row.add(_SUBMIT, time.monotonic_ns() - closed, after - before)
+        self._row.add(_SUBMIT, time.monotonic_ns() - closed, after - cpu)
         return 0
 
     def _refresh(self) -> None:
@@ -160,15 +189,27 @@ class InferLoop:
 
     def _take(self, batch: Picks, stale: Picks) -> list[tuple[int, Ready]]:
         for source, frames in _by_source(stale).items():
-            self._sources[source].table.drop_stale(frames)
+            if self._sources[source].table.drop_stale(frames) < len(frames):
+                self._seen[source] = -1
             self._forget(source, frames)
         picks: list[tuple[int, Ready]] = []
         for source, frames in _by_source(batch).items():
-            picks += [(source, frame) for frame in self._sources[source].table.take(frames)]
+            spent = self._spent.get(source)
+            taken = self._sources[source].table.take(frames, spent or ())
+            if spent:
+                # Noted as an empty list: its source is still to be told of the space.
+                self._spent[source] = []
+            if len(taken) < len(frames):
+                self._seen[source] = -1
+            for frame in taken:
+                picks.append((source, frame))
             self._forget(source, frames)
         return picks
 
     def _forget(self, source: int, frames: list[Ready]) -> None:
+        if len(frames) == len(self._waiting[source]):
+            del self._waiting[source]
+            return
         gone = {frame.frame_id for frame in frames}
         left = [frame for frame in self._waiting[source] if frame.frame_id not in gone]
         if left:

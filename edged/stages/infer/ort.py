@@ -39,15 +39,16 @@ _REFUSALS = (
 )
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int, libraries: Sequence[str] = ()) -> onnxruntime.InferenceSession:
     """Load a prepared graph.
 
     Args:
         path: the ONNX file.
         threads: threads of one run; 0 for all cores.
+        libraries: of custom operators that the graph needs.
 
     Raises:
-        ModelError: ONNX Runtime does not take the file.
+        ModelError: ONNX Runtime does not take the file or a library.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -61,6 +62,8 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
+        for library in libraries:
+            options.register_custom_ops_library(library)
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except _REFUSALS as error:
         raise ModelError(
@@ -163,6 +166,7 @@ class OnnxRuntimeExecutor:
         parallel: how many batches run at a time, at most ``slots``.
         on_done: called from a runner's thread whenever a batch is done, where several run at a time.
         fixed_batch: the only batch size that the model takes; smaller batches are filled up. None where it takes any.
+        libraries: of custom operators that the graph needs.
     """
 
     def __init__(
@@ -176,13 +180,14 @@ class OnnxRuntimeExecutor:
         parallel: int = 1,
         on_done: Callable[[], None] | None = None,
         fixed_batch: int | None = None,
+        libraries: Sequence[str] = (),
     ) -> None:
         self.slots = slots
         self.max_batch = max_batch
         self.io = "in-place"
         self._fixed_batch = fixed_batch
         self._on_done = on_done
-        session = open_session(path, threads or threads_of_a_run(parallel))
+        session = open_session(path, threads or threads_of_a_run(parallel), libraries)
         # Where several run at a time, what a run costs is what its own thread costs; ORT's helpers are not told apart.
         clock = time.process_time_ns if parallel == 1 else time.thread_time_ns
         self._runner = _Runner(session, outputs, fixed_batch, clock)

@@ -16,6 +16,9 @@ from edged.shm.output_table import BatchTimes, OutputTable
 from edged.shm.pixels import FramePixels, OutputTensors
 from edged.stages.infer.executor import BatchInput, Elapsed, Executor
 
+PROFILED = {"submit": "submit", "_hand_over": "deliver"}
+"""Stages that are methods of the pipeline, for `edged.ranges.Ranges.cover`."""
+
 
 class Source(NamedTuple):
     """One source's ring, as infer sees it: the table, the pixels, and the wake-up that says there is space again."""
@@ -34,13 +37,19 @@ class _Flight(NamedTuple):
 
 
 class _OutputSlot:
-    """A slot of the output ring while a batch is written into it."""
+    """A slot of the output ring for batches of a certain size. Views of fixed shape are made once."""
 
     def __init__(self, table: OutputTable, tensors: OutputTensors, slot: int, count: int) -> None:
         self._table, self._tensors, self._slot, self._count = table, tensors, slot, count
+        self._fixed: dict[int, NDArray[np.generic]] = {}
 
     def view(self, index: int, shape: tuple[int, ...] | None = None) -> NDArray[np.generic]:
-        return self._tensors.view(self._slot, index, self._count, shape)
+        if shape is not None:
+            return self._tensors.view(self._slot, index, self._count, shape)
+        view = self._fixed.get(index)
+        if view is None:
+            view = self._fixed[index] = self._tensors.view(self._slot, index, self._count)
+        return view
 
     def set_shape(self, index: int, shape: tuple[int, ...]) -> None:
         self._table.set_shape(self._slot, index, shape)
@@ -53,13 +62,13 @@ class Delivered(NamedTuple):
         frames: how many were in it.
         took_ns: from closing to delivery.
         elapsed: what the executor says of it.
-        sources: indices of the sources whose slots became free.
+        held: the slots that its frames lie in, by index of the source.
     """
 
     frames: int
     took_ns: int
     elapsed: Elapsed
-    sources: list[int]
+    held: dict[int, list[int]]
 
 
 class SlotPipeline:
@@ -75,21 +84,25 @@ class SlotPipeline:
         self._tensors = OutputTensors(outputs)
         self._free = list(range(executor.slots))
         self._flights: deque[_Flight] = deque()
+        self._places: dict[tuple[int, int], _OutputSlot] = {}
+        # Under the lock, which finishes what an infer process that was killed has left half done.
+        outputs.free_slots()
 
     @property
     def in_flight(self) -> int:
         """Batches submitted and not yet delivered."""
         return len(self._flights)
 
+    @property
+    def full(self) -> bool:
+        """Whether every slot of the executor has a batch."""
+        return not self._free
+
     def output_slot(self) -> int | None:
         """A slot of the output ring that a new batch may use; None when the executor or the ring is full."""
         if not self._free:
             return None
-        used = {flight.output for flight in self._flights}
-        for slot in self._outputs.free_slots():
-            if slot not in used:
-                return slot
-        return None
+        return self._outputs.free_slot([flight.output for flight in self._flights])
 
     def submit(self, output: int, picks: list[tuple[int, Ready]], closed_ns: int) -> None:
         """Start a batch of taken frames, all of one shape.
@@ -99,39 +112,53 @@ class SlotPipeline:
             picks: (source, frame), frames of one source side by side.
             closed_ns: when the batch was closed.
         """
-        slot = self._free.pop()
+        slot, count = self._free.pop(), len(picks)
         held: dict[int, list[int]] = {}
-        frames, records = [], []
-        for source, ready in picks:
-            held.setdefault(source, []).append(ready.slot)
-            entry = self._sources[source]
-            frames.append(entry.pixels.frame(ready.slot, ready.input_height, ready.input_width))
-            records.append(entry.table.record(source, ready.slot))
-        contiguous = None
-        if len(held) == 1:
-            (source,) = held
-            first = picks[0][1]
-            contiguous = self._sources[source].pixels.batch(held[source], first.input_height, first.input_width)
-        self._outputs.describe(output, records)
+        frames, addresses, taken = [], [], []
+        for source, (place, _, _, _, height, width) in picks:
+            held.setdefault(source, []).append(place)
+            table, pixels, _ = self._sources[source]
+            frames.append(pixels.frame(place, height, width))
+            addresses.append(pixels.address(place))
+            taken.append((source, table, place))
+        contiguous = pixels.batch(held[source], height, width) if len(held) == 1 else None
+        into = self._places.get((output, count))
+        if into is None:
+            into = self._places[output, count] = _OutputSlot(self._outputs, self._tensors, output, count)
         # Noted before it is submitted: if the executor raises, nobody believes the frames free.
-        self._flights.append(_Flight(slot, output, held, len(picks), closed_ns))
-        self._executor.submit(
-            slot, BatchInput(frames, contiguous), _OutputSlot(self._outputs, self._tensors, output, len(picks))
-        )
+        self._flights.append(_Flight(slot, output, held, count, closed_ns))
+        self._executor.submit(slot, BatchInput(frames, contiguous, addresses), into)
+        # Last, for the device is at work by now.
+        self._outputs.describe_taken(output, taken)
 
-    def deliver(self, timeout_s: float = 0.0) -> Delivered | None:
-        """Hand over the oldest batch if it is done; waits at most ``timeout_s`` for it."""
+    def done(self, timeout_s: float = 0.0) -> bool:
+        """Whether the oldest batch is done; waits at most ``timeout_s`` for it."""
         if not self._flights:
+            return False
+        slot = self._flights[0].slot
+        return self._executor.done(slot) or (timeout_s > 0 and self._executor.wait(slot, timeout_s))
+
+    def deliver(self, timeout_s: float = 0.0, *, release: bool = True) -> Delivered | None:
+        """Hand over the oldest batch if it is done.
+
+        Args:
+            timeout_s: waits for it at most so long.
+            release: free its frames' slots; else the caller does, soon: the ring may be full without them.
+        """
+        if not self.done(timeout_s):
             return None
-        flight = self._flights[0]
-        done = self._executor.done(flight.slot) or (timeout_s > 0 and self._executor.wait(flight.slot, timeout_s))
-        if not done:
-            return None
+        delivered = self._hand_over(self._flights[0])
+        if release:
+            for source, slots in delivered.held.items():
+                self._sources[source].table.release(slots)
+        return delivered
+
+    def _hand_over(self, flight: _Flight) -> Delivered:
+        """End the oldest batch, which is done."""
         elapsed = self._executor.collect(flight.slot)
         self._flights.popleft()
-        # Results first, slots second: whoever repairs after a kill in between finds the results and loses nothing.
+        # Results first, the frames' slots second: whoever repairs after a kill in between finds the results and loses
+        # nothing.
         self._outputs.deliver(flight.output, BatchTimes(flight.closed_ns, elapsed.copy_ns, elapsed.infer_ns))
-        for source, slots in flight.held.items():
-            self._sources[source].table.release(slots)
         self._free.append(flight.slot)
-        return Delivered(flight.frames, time.monotonic_ns() - flight.closed_ns, elapsed, list(flight.held))
+        return Delivered(flight.frames, time.monotonic_ns() - flight.closed_ns, elapsed, flight.held)

@@ -62,6 +62,8 @@ class TensorRtExecutor:
         outputs: the prepared graph's outputs in the order of the output ring.
         rings: all frame rings and the output ring, as mapped here.
         options: how.
+        wake_fd: an eventfd to set whenever a batch is done, so that nobody needs to wait for a certain one; −1 for
+            none. It is set by the driver: a GPU that is lost may never do so.
 
     Attributes:
         io: how data moves: ``copy``, ``mapped`` or ``staged``.
@@ -73,7 +75,14 @@ class TensorRtExecutor:
     """
 
     def __init__(
-        self, gpu: Gpu, engine: Engine, outputs: Sequence[TensorSpec], rings: list[RingMemory], options: GpuOptions
+        self,
+        gpu: Gpu,
+        engine: Engine,
+        outputs: Sequence[TensorSpec],
+        rings: list[RingMemory],
+        options: GpuOptions,
+        *,
+        wake_fd: int = -1,
     ) -> None:
         _check(engine, outputs, options.max_batch)
         self.slots = options.slots
@@ -82,7 +91,9 @@ class TensorRtExecutor:
         self._gpu = gpu
         self._stack = ExitStack()
         self._streams: list[Stream] = []
+        self._wake_fd = wake_fd
         self._in_flight: set[int] = set()
+        self._reached: set[int] = set()
         self._slots: list[GpuSlot] = []
         before = gpu.memory().free
         try:
@@ -103,10 +114,13 @@ class TensorRtExecutor:
     ) -> None:
         gpu, stack = self._gpu, self._stack
         self._rings = stack.enter_context(closing(PageLockedRings(gpu, rings, options.io)))
-        self._plan = SlotPlan(engine, outputs, options.max_batch, self._rings)
+        self._plan = SlotPlan(engine, outputs, options.max_batch, self._rings, self._wake_fd)
         copy_in, copy_out = self._stream("copy-in"), self._stream("copy-out")
         lanes = min(options.contexts, options.slots)
         compute = [self._stream(f"compute {lane}") for lane in range(lanes)]
+        # Left to itself, every context would make its own: one for each slot and batch size.
+        beside = range(engine.info.aux_streams)
+        aux = [tuple(self._stream(f"compute {lane}, beside {number}") for number in beside) for lane in range(lanes)]
         need = max(engine.info.activation_bytes)
         self._activation_bytes = need * lanes
         # Runs of one stream never overlap, so its slots can share what is only used during a run.
@@ -116,7 +130,7 @@ class TensorRtExecutor:
         ]
         for number in range(options.slots):
             lane = number % lanes
-            streams = SlotStreams(copy_in, compute[lane], copy_out)
+            streams = SlotStreams(copy_in, compute[lane], copy_out, aux[lane])
             slot = GpuSlot(gpu, f"slot {number}", self._plan, streams, memories[lane], stack)
             shapes = _graph_shapes(engine, options.max_batch) if options.graphs else []
             slot.programs.prepare(gpu, options.max_batch, shapes)
@@ -158,7 +172,12 @@ class TensorRtExecutor:
 
     def done(self, slot: int) -> bool:
         """Whether the slot's batch is done; never waits."""
-        return slot in self._in_flight and self._slots[slot].finished.done()
+        if slot in self._reached:
+            return True
+        if slot not in self._in_flight or not self._slots[slot].finished.done():
+            return False
+        self._reached.add(slot)
+        return True
 
     def wait(self, slot: int, timeout_s: float) -> bool:
         """Wait until the slot's batch is done; False when the time ran out first."""
@@ -169,6 +188,7 @@ class TensorRtExecutor:
         if not self.done(slot):
             raise InternalError(f"slot {slot} has no batch that is done", where="infer")
         self._in_flight.discard(slot)
+        self._reached.discard(slot)
         return self._slots[slot].collect()
 
     def close(self) -> None:
@@ -179,6 +199,7 @@ class TensorRtExecutor:
         except GpuLostError:
             # Nothing runs any more; what was taken ends with the process.
             self._in_flight.clear()
+            self._reached.clear()
         finally:
             self._streams.clear()
             self._stack.close()

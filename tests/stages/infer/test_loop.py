@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.infer_bench import MAX_AGE_NS, Bench
 
+from edged.records import Ready
 from edged.shm.board import INFER_ROW, INFER_STAGES
 from edged.shm.wake import Wake
 
@@ -162,4 +165,52 @@ def test_an_idle_loop_sleeps_until_it_is_woken() -> None:
     bench.loop.run(should_stop)
     assert looks[1] - looks[0] < 0.4
     timer.join()
+    bench.close()
+
+
+def test_a_frame_that_is_not_as_it_was_said_to_be_is_looked_at_again() -> None:
+    """What a look without the lock says may be torn; taking finds out, and the frame is not forgotten."""
+    bench = Bench([True, False])
+    for source, table in enumerate(bench.tables):
+        bench.capture(source)
+        whole = table.ready
+        looks: list[int] = []
+
+        def torn(whole: Callable[[], list[Ready]] = whole, looks: list[int] = looks) -> list[Ready]:
+            looks.append(1)
+            return [frame._replace(input_height=1) if len(looks) == 1 else frame for frame in whole()]
+
+        table.ready = torn  # type: ignore[method-assign]
+    bench.run([lambda: None] * 3)
+    bench.settle()
+    assert [(result.source, result.frame_id) for result in bench.results] == [(0, 0), (1, 0)]
+    assert all(result.value == bench.values[result.source, result.frame_id] for result in bench.results)
+    bench.close()
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+def test_the_next_batch_is_submitted_first_unless_that_takes_as_long_as_the_batch(asynchronous: bool) -> None:
+    bench = Bench([False, False], slots=1, max_batch=2)
+    bench.loop._asynchronous = asynchronous
+    order: list[str] = []
+
+    def noted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            order.append(name)
+            return function(*arguments)
+
+        return call
+
+    bench.capture(0)
+    bench.run([lambda: None])
+    bench.capture(1)
+    bench.device.finish()
+    bench.device.submit = noted("submit", bench.device.submit)  # type: ignore[method-assign]
+    bench.outputs.deliver = noted("deliver", bench.outputs.deliver)  # type: ignore[method-assign]
+    bench.wake_publish.set = noted("wake publish", bench.wake_publish.set)  # type: ignore[method-assign]
+    for table in bench.tables:
+        table.release = noted("release", table.release)  # type: ignore[method-assign]
+    bench.run([lambda: None])
+    tidied = ["wake publish", "release"]
+    assert order == ["deliver", *(["submit", *tidied] if asynchronous else [*tidied, "submit"])]
     bench.close()

@@ -7,6 +7,7 @@ import os
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edged.stages.capture.readers.base import DecodeError, Picture, ReadFailedError, arrival
 from edged.stages.capture.readers.opencv import to_bgr
@@ -31,14 +32,7 @@ class FolderReader:
 
     def __init__(self, path: str) -> None:
         self._folder = path
-        try:
-            with os.scandir(path) as entries:
-                names = [entry.name for entry in entries if is_image(entry.name) and entry.is_file()]
-        except OSError as error:
-            raise ReadFailedError(f"cannot be listed: {error.strerror}", permanent=True) from error
-        if not names:
-            raise ReadFailedError("holds no image", permanent=True)
-        self._names = sorted(names, key=os.fsencode)
+        self._names = image_names(path)
         self._next = 0
         self._any = False
 
@@ -68,20 +62,45 @@ class FolderReader:
         """Nothing is open between two reads."""
 
     def _load(self, name: str) -> Picture:
-        # Not cv2.imread: it takes no name that is not UTF-8 (and OpenCV 5.0 crashes on one).
         captured_ns, captured_at_ns = arrival()
-        try:
-            data = np.fromfile(os.path.join(self._folder, name), np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        except OSError as error:
-            raise DecodeError(f"{_text(name)}: {error.strerror}") from error
-        except cv2.error as error:  # an empty file, more pixels than OpenCV takes
-            raise DecodeError(f"{_text(name)}: {error.err}") from error
-        if image is None:
-            raise DecodeError(f"{_text(name)}: not an image")
-        return Picture(to_bgr(image), captured_ns, captured_at_ns, _text(name))
+        return Picture(read_image(self._folder, name), captured_ns, captured_at_ns, name_text(name))
 
 
-def _text(name: str) -> str:
+def image_names(path: str) -> list[str]:
+    """Names of a folder's images by their byte order, without folders inside.
+
+    Raises:
+        ReadFailedError: it cannot be listed, or holds no image.
+    """
+    try:
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in entries if is_image(entry.name) and entry.is_file()]
+    except OSError as error:
+        raise ReadFailedError(f"cannot be listed: {error.strerror}", permanent=True) from error
+    if not names:
+        raise ReadFailedError("holds no image", permanent=True)
+    return sorted(names, key=os.fsencode)
+
+
+def read_image(folder: str, name: str) -> NDArray[np.uint8]:
+    """Decode one image of a folder: uint8 height×width×3, blue-green-red.
+
+    Raises:
+        DecodeError: it cannot be read, or is no image.
+    """
+    # Not cv2.imread: it takes no name that is not UTF-8 (and OpenCV 5.0 crashes on one).
+    try:
+        data = np.fromfile(os.path.join(folder, name), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except OSError as error:
+        raise DecodeError(f"{name_text(name)}: {error.strerror}") from error
+    except cv2.error as error:  # an empty file, more pixels than OpenCV takes
+        raise DecodeError(f"{name_text(name)}: {error.err}") from error
+    if image is None:
+        raise DecodeError(f"{name_text(name)}: not an image")
+    return to_bgr(image)
+
+
+def name_text(name: str) -> str:
     """A file's name as text that fits into a message, whatever its bytes."""
     return os.fsencode(name).decode(errors="replace")
