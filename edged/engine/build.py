@@ -18,16 +18,18 @@ from edged import __version__
 from edged.engine.key import EngineKey
 from edged.engine.manifest import Choice, Manifest
 from edged.engine.ort_workshop import OrtWorkshop
+from edged.engine.outdated import remove_outdated
 from edged.engine.precision import choose_precision
 from edged.engine.protocol import BuildRequest, Done, Note, Phase, Tell
 from edged.engine.shelf import Content, Shelf, hold
 from edged.engine.source import source_of
 from edged.engine.store import FILES
+from edged.engine.summary import size
 from edged.engine.toolkit import GpuToolkit
 from edged.engine.trt_workshop import TrtWorkshop
 from edged.engine.workshop import Job, Made, Workshop
 from edged.errors import DeviceUnavailableError
-from edged.files import TEMPORARY
+from edged.files import TEMPORARY, adopt
 from edged.graph.prepare import FOLDER, prepare
 from edged.model_file import load_spec
 
@@ -65,8 +67,12 @@ def build(request: BuildRequest, tell: Tell, tensorrt: Open = open_tensorrt) -> 
     state_dir = Path(request.state_dir)
     spec = load_spec(Path(request.spec))
     with hold(state_dir, spec.id) as shelf:
-        prepared = prepare(spec, state_dir / FOLDER)
+        prepared = prepare(spec, state_dir / FOLDER, request.plugins)
+        if prepared.unknown:
+            operators = ", ".join(prepared.unknown)
+            tell(Note(f"ONNX Runtime lacks {operators}: what the file says of its outputs is taken on trust"))
         scratch = Path(tempfile.mkdtemp(dir=shelf.folder, prefix=".build.", suffix=TEMPORARY))
+        adopt(scratch)
         try:
             job = Job(request, spec, prepared, scratch, tell)
             return _build(job, shelf, tensorrt, start)
@@ -97,7 +103,9 @@ def _build(job: Job, shelf: Shelf, tensorrt: Open, start: float) -> Done:
     finally:
         workshop.close()
     names = shelf.make_current(manifest, chosen=request.precision == "auto")
-    return Done(job.spec.id, manifest.key, str(folder), there is None, tuple(names))
+    gone = remove_outdated(shelf.folder, request.keep)
+    outdated = tuple(f"{engine} ({size(engine.size)}): {engine.fate}" for engine in gone)
+    return Done(job.spec.id, manifest.key, str(folder), there is None, tuple(names), outdated)
 
 
 def _workshop(request: BuildRequest, tensorrt: Open) -> tuple[Workshop, str]:

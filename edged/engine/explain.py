@@ -12,7 +12,7 @@ from edged.engine.key import Backend, DeviceFacts
 from edged.engine.manifest import Manifest
 from edged.engine.source import changes, source_of
 from edged.engine.store import AUTO, Wanted, build_command, model_folder, read_current, read_engine, unfit, verify
-from edged.engine.summary import facts, table
+from edged.engine.summary import facts, gpu_memory, size, table
 from edged.errors import DeviceUnavailableError, EngineError
 from edged.graph.prepare import spec_digest
 from edged.model import ModelSpec
@@ -66,8 +66,25 @@ def explain(question: Question) -> tuple[str, int]:
         text, fits = _engine(name, folder, current[name], wanted, spec, absence, command)
         parts.append(text)
         valid = valid or fits
-    others = ", ".join(sorted(current)) or "nothing"
-    return "\n\n".join([*parts, f"built so far for {spec.id}: {others}"]), 0 if valid else NOT_VALID
+    return "\n\n".join([*parts, _overview(spec.id, folder, current)]), 0 if valid else NOT_VALID
+
+
+def _overview(model_id: str, folder: Path, current: dict[str, str]) -> str:
+    """Every engine that is current for some backend and precision, in a line each."""
+    if not current:
+        return f"built so far for {model_id}: nothing"
+    rows = []
+    for key in dict.fromkeys(key for _, key in sorted(current.items())):
+        names = ", ".join(sorted(name for name, one in current.items() if one == key))
+        try:
+            manifest = read_engine(folder, key).manifest
+        except EngineError as error:
+            rows.append((names, f"broken: {error.what}"))
+            continue
+        on_gpu = manifest.fields.backend == "tensorrt"
+        memory = f"; GPU memory: {gpu_memory(manifest)}" if on_gpu else ""
+        rows.append((names, f"file {size(manifest.size)}{memory}"))
+    return f"built so far for {model_id}:\n{table(rows)}"
 
 
 def _ask(question: Question) -> tuple[DeviceFacts | None, str]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto
 from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 
 from edged.engine.opset import changed_opset
 from edged.graph.builder import OWN_PREFIX, default_opset
+from edged.graph.custom import check, is_custom
 
 OUTPUT_STEP = f"{OWN_PREFIX}output/"
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
@@ -39,7 +41,14 @@ def half_typed(model: onnx.ModelProto) -> onnx.ModelProto:
         del inner.graph.node[:]
         inner.graph.node.extend(node for node in model.graph.node if not node.name.startswith(OUTPUT_STEP))
         _cut(inner, tail)
-    half: onnx.ModelProto = convert_float_to_float16(inner, keep_io_types=True)
+    # Nobody says in which types a custom operator comes: in float32 they all do.
+    custom = [node for node in inner.graph.node if is_custom(inner, node)]
+    for number, node in enumerate(custom):
+        node.name = node.name or f"{OWN_PREFIX}custom_{number}"
+    blocked = [node.name for node in custom]
+    half: onnx.ModelProto = convert_float_to_float16(inner, keep_io_types=True, node_block_list=blocked)
+    if blocked:
+        OnnxModel.graph_topological_sort(half.graph)  # the casts around them were put at the end
     if tail:
         half.graph.node.extend(tail)
         del half.graph.output[:]
@@ -47,7 +56,7 @@ def half_typed(model: onnx.ModelProto) -> onnx.ModelProto:
     have = {tensor.name for tensor in half.graph.initializer}
     half.graph.initializer.extend(tensor for tensor in _weights_of(model, tail) if tensor.name not in have)
     del half.graph.value_info[:]  # some describe what is typed otherwise now
-    onnx.checker.check_model(half)
+    check(half)
     return half
 
 

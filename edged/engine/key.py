@@ -14,7 +14,7 @@ Precision = Literal["int8", "fp16", "tf32", "fp32"]
 Three = tuple[int, int, int]
 """Smallest, best, largest."""
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same inputs would make another engine."""
 
 _SHOWN = 12
@@ -77,7 +77,7 @@ class EngineKey(msgspec.Struct, frozen=True, kw_only=True):
         precision: of the engine.
         backend: what runs it.
         profiles: shapes it takes; empty for ONNX Runtime, which takes any.
-        options: of the builder; None for ONNX Runtime.
+        options: of the builder; for ONNX Runtime only its plugins, None without any.
         runtime: library and version.
         gpu: name; empty for ONNX Runtime.
         compute_capability: of the GPU.

@@ -64,6 +64,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         onnx_sha256: of its content.
         labels_sha256: of the labels file; None without one.
         fields: the model spec without its paths.
+        decoder_code: digest of the decoder's code; empty for edged's own.
     """
 
     spec: str
@@ -71,6 +72,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     onnx_sha256: str
     labels_sha256: str | None
     fields: dict[str, Any]
+    decoder_code: str = ""
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +133,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         conversions: what had to be changed in the graph for the runtime.
         chosen: why this engine.
         candidates: what else was considered.
+        agreement_bound: points of agreement with FP32 (`edged.agreement`, mean of the frames) below which it is not to
+            fall in production; None where nothing was measured.
         built_in_s: how long the build took, seconds.
         created_at: when, Unix seconds.
         schema: of this file.
@@ -159,6 +163,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     conversions: tuple[str, ...] = ()
     chosen: Choice
     candidates: tuple[Candidate, ...] = ()
+    agreement_bound: float | None = None
     built_in_s: float
     created_at: float
     schema: Literal["edged.engine/1"] = SCHEMA

@@ -8,12 +8,13 @@ from pathlib import Path
 import onnxruntime
 
 from edged.engine import trial
-from edged.engine.key import Backend, EngineKey, Precision
-from edged.engine.manifest import GpuMemory, Plugin, Tensor
+from edged.engine.key import Backend, BuilderOptions, EngineKey, Precision
+from edged.engine.manifest import GpuMemory, Tensor
 from edged.engine.protocol import Phase
-from edged.engine.workshop import Job, Made
+from edged.engine.workshop import Job, Made, digests
 from edged.errors import EngineError
 from edged.graph.builder import FRAMES
+from edged.graph.custom import register
 from edged.graph.sizes import size_bounds
 
 
@@ -21,33 +22,48 @@ class OrtWorkshop:
     """Builds for ONNX Runtime on the CPU.
 
     Args:
-        plugins: libraries asked for; it takes none.
+        plugins: libraries of custom operators.
 
     Raises:
-        EngineError: there are some.
+        EngineError: one of them cannot be read, or is not for ONNX Runtime.
     """
 
     backend: Backend = "onnxruntime"
 
     def __init__(self, plugins: tuple[str, ...] = ()) -> None:
-        if plugins:
-            raise EngineError(
-                "plugins are TensorRT's, ONNX Runtime takes none", where=plugins[0], remedy="leave --plugin out"
-            )
         self.device: dict[str, str] = {}
-        self.plugins: tuple[Plugin, ...] = ()
+        self.plugins = digests(plugins)
+        strange = register(onnxruntime.SessionOptions(), plugins)
+        if strange:
+            raise EngineError(
+                "the library holds no operators for ONNX Runtime",
+                where=strange[0],
+                remedy="leave --plugin out, or use --backend tensorrt if it is for TensorRT",
+            )
 
     def key(self, job: Job, precision: Precision) -> EngineKey:
-        """Model and version; the file fits every machine and takes every batch."""
+        """Model, version and libraries; the file fits every machine and takes every batch."""
+        options = None
+        if self.plugins:
+            libraries = tuple(plugin.sha256 for plugin in self.plugins)
+            options = BuilderOptions(workspace_mb=0, optimization_level=0, plugins=libraries)
         runtime = f"onnxruntime {onnxruntime.__version__}"
-        return EngineKey(model=job.prepared.digest, precision=precision, backend=self.backend, runtime=runtime)
+        return EngineKey(
+            model=job.prepared.digest, precision=precision, backend=self.backend, runtime=runtime, options=options
+        )
 
     def make(self, job: Job, key: EngineKey) -> Made:  # noqa: ARG002 - the interface's signature
         """The prepared graph, after a run with the smallest frame and one with the largest."""
+        if job.prepared.unknown:
+            raise EngineError(
+                f"ONNX Runtime lacks operators of the model: {', '.join(job.prepared.unknown)}",
+                where=str(job.spec.onnx),
+                remedy="give a library that has them for ONNX Runtime with --plugin, or use --backend tensorrt",
+            )
         content = Path(job.prepared.path).read_bytes()
         job.tell(Phase("running it once"))
         for size in dict.fromkeys(size_bounds(job.spec.input)):
-            trial.run(content, job.prepared.fixed_batch or 1, size, job.prepared.path)
+            trial.run(content, job.prepared.fixed_batch or 1, size, job.prepared.path, job.request.plugins)
         return Made(content, _tensors(job), job.prepared.fixed_batch, GpuMemory())
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ from edged.engine.store import (
     verify,
 )
 from edged.errors import EngineError, RestartWantedError, StateDirError
-from edged.files import TEMPORARY, write_atomically
+from edged.files import TEMPORARY, adopt, make_folder, write_atomically
 
 _LOCK_FILE = ".lock"
 
@@ -73,6 +73,7 @@ class Shelf:
         with _written(self.folder):
             place = Path(tempfile.mkdtemp(dir=self.folder, prefix=f".{manifest.key[:16]}.", suffix=TEMPORARY))
             try:
+                adopt(place)
                 _write(place / manifest.file, content.data)
                 _write(place / MANIFEST_FILE, encode(manifest))
                 place.chmod(0o755)  # the daemon may run as another user
@@ -152,7 +153,7 @@ def hold(state_dir: Path, model_id: str) -> Iterator[Shelf]:
     """
     folder = model_folder(state_dir, model_id)
     with _written(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     with _lock(state_dir / ENGINES):
         with _written(folder):
             shelf = Shelf(folder)
@@ -182,6 +183,7 @@ def _lock(engines: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with _written(engines):
             lock = stack.enter_context((engines / _LOCK_FILE).open("a+b"))
+            adopt(engines / _LOCK_FILE)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -224,6 +226,7 @@ def _write(path: Path, data: bytes | memoryview) -> None:
         file.flush()
         os.fsync(file.fileno())
     path.chmod(0o644)
+    adopt(path)
 
 
 def _sync(folder: Path) -> None:

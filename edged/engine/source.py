@@ -10,6 +10,7 @@ import msgspec
 from edged.engine.key import Difference
 from edged.engine.manifest import Source
 from edged.engine.store import file_digest
+from edged.graph.decoder_entries import code_digest
 from edged.model import ModelSpec
 
 
@@ -21,6 +22,7 @@ def source_of(spec: ModelSpec, path: Path) -> Source:
         onnx_sha256=file_digest(spec.onnx),
         labels_sha256=None if spec.labels is None else file_digest(spec.labels),
         fields=msgspec.to_builtins(spec.digest_fields()),
+        decoder_code=code_digest(spec.decoder).hex(),
     )
 
 
@@ -31,6 +33,8 @@ def changes(old: Source, new: Source) -> list[str]:
         found.append(f"the content of the ONNX file {new.onnx}")
     if old.labels_sha256 != new.labels_sha256:
         found.append("the content of the labels file")
+    if old.decoder_code != new.decoder_code:
+        found.append("the code of the decoder")
     return [*found, *map(str, field_changes(old.fields, new.fields))]
 
 

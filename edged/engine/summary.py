@@ -20,6 +20,7 @@ def summary(request: BuildRequest, done: Done, manifest: Manifest) -> str:
         ("where", str(Path(done.folder) / manifest.file)),
         ("current as", ", ".join(done.names)),
         *facts(manifest),
+        *(("earlier engine", text) for text in done.outdated),
         ("run it", run_command(request, manifest)),
     ]
     return table(rows)
@@ -36,7 +37,7 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("outputs", ", ".join(f"{t.name} {t.dtype} {list(t.shape)}" for t in manifest.tensors if t.role == "output")),
         ("built in", f"{manifest.built_in_s:.1f} s"),
         ("file", size(manifest.size)),
-        *([("GPU memory", _memory(manifest))] if fields.backend == "tensorrt" else []),
+        *([("GPU memory", gpu_memory(manifest))] if fields.backend == "tensorrt" else []),
         *(("converted", text) for text in manifest.conversions),
     ]
 
@@ -68,7 +69,8 @@ def _any_shape(manifest: Manifest) -> str:
     return "any batch" if manifest.fixed_batch is None else f"batch {manifest.fixed_batch}"
 
 
-def _memory(manifest: Manifest) -> str:
+def gpu_memory(manifest: Manifest) -> str:
+    """GPU memory of a TensorRT engine, by kind."""
     memory = manifest.memory
     weights = "unknown" if memory.weights is None else size(memory.weights)
     activations = ", ".join(map(size, memory.activations)) or "unknown"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edged.errors import StateDirError
-from edged.files import write_atomically
+from edged.files import make_folder, write_atomically
 
 
 def kept(path: Path) -> bytes:
@@ -34,7 +34,7 @@ def keep(path: Path, content: bytes) -> None:
     if not content:
         return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, content)
     except OSError as error:
         raise StateDirError(

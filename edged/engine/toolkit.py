@@ -48,7 +48,12 @@ class Toolkit(Protocol):
 
     @property
     def strongly_typed(self) -> bool:
-        """Whether precision comes from the graph's own types."""
+        """Whether precision can come from the graph's own types."""
+        ...
+
+    @property
+    def weakly_typed(self) -> bool:
+        """Whether precision can be left to the builder."""
         ...
 
     @property
@@ -77,7 +82,32 @@ class Toolkit(Protocol):
         ...
 
 
-class GpuToolkit:
+class LibraryToolkit:
+    """The part of a toolkit that needs a TensorRT and no GPU.
+
+    Args:
+        library: TensorRT, or a drop-in.
+        product: which of them: ``tensorrt`` or ``tensorrt_rtx``.
+    """
+
+    def __init__(self, library: TensorRt, product: str = _PRODUCT) -> None:
+        self.library = library
+        self.runtime = f"{product} {library.version}"
+        self.parser_opset = parser_opset(product, library.version)
+        self.strongly_typed = library.can_type_strongly
+        self.weakly_typed = not library.strongly_typed_only
+        self.reports_progress = library.reports_progress
+
+    def unsupported(self, operators: Iterable[str]) -> list[str]:
+        """Which of these operators neither the parser nor a plugin knows."""
+        return self.library.unsupported(operators)
+
+    def build(self, model: Path, options: BuildOptions, progress: Progress) -> BuiltEngine:
+        """Parse and build."""
+        return build_engine(self.library, model, options, progress)
+
+
+class GpuToolkit(LibraryToolkit):
     """The installed TensorRT on one GPU.
 
     Args:
@@ -91,12 +121,12 @@ class GpuToolkit:
 
     def __init__(self, index: int, plugins: tuple[str, ...] = ()) -> None:
         self._gpu = CudaGpu(index)
-        self._library = TensorRt(map(Path, plugins))
+        super().__init__(TensorRt(map(Path, plugins)))
         device = self._gpu.device
         major, minor = divmod(device.driver, 1000)
         self._integrated = device.integrated
         self.facts = DeviceFacts(
-            runtime=f"{_PRODUCT} {self._library.version}",
+            runtime=self.runtime,
             gpu=device.name,
             compute_capability=device.compute_capability,
             driver=f"{major}.{minor // 10}",
@@ -106,26 +136,15 @@ class GpuToolkit:
             "multiprocessors": str(device.multiprocessors),
             "memory_bytes": str(device.total_bytes),
         }
-        self.parser_opset = parser_opset(_PRODUCT, self._library.version)
-        self.strongly_typed = self._library.strongly_typed_only
-        self.reports_progress = self._library.reports_progress
 
     def budget_bytes(self) -> int:
         """A share of what is free now."""
         return int(self._gpu.memory().free * (_SHARE_INTEGRATED if self._integrated else _SHARE))
 
-    def unsupported(self, operators: Iterable[str]) -> list[str]:
-        """Which of these operators the parser does not know."""
-        return self._library.unsupported(operators)
-
-    def build(self, model: Path, options: BuildOptions, progress: Progress) -> BuiltEngine:
-        """Parse and build."""
-        return build_engine(self._library, model, options, progress)
-
     def inspect(self, plan: bytes) -> Inspected:
         """Load a plan, and give it back; the weights are what the GPU has less of meanwhile."""
         before = self._gpu.memory().free
-        engine = self._library.load(self._gpu.inventory, "the new engine", plan)
+        engine = self.library.load(self._gpu.inventory, "the new engine", plan)
         try:
             taken = before - self._gpu.memory().free
             return Inspected(engine.info, taken if taken > 0 else None)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from edged.errors import EngineError
 from edged.graph.checks import first_line
+from edged.graph.custom import register
 from edged.graph.probe import ORT_ERRORS
 from edged.graph.sizes import HeightWidth
 
@@ -19,15 +21,23 @@ Outputs = dict[str, NDArray[Any]]
 _TOLERANCE = 1e-4
 
 
-def run(graph: bytes, count: int, size: HeightWidth, what: str) -> Outputs:
+def run(graph: bytes, count: int, size: HeightWidth, what: str, libraries: Sequence[str] = ()) -> Outputs:
     """Outputs of a prepared graph, by name, for ``count`` frames of noise that is the same every time.
 
+    Args:
+        graph: an ONNX file's content.
+        count: of frames.
+        size: height, width of a frame, pixels.
+        what: the graph, for messages.
+        libraries: of custom operators; those that are not for ONNX Runtime are left out.
+
     Raises:
-        EngineError: ONNX Runtime does not take it; ``what`` says which graph it was.
+        EngineError: ONNX Runtime does not take it.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    register(options, libraries)
     frames = np.random.default_rng(0).integers(0, 256, (count, *size, 3), dtype=np.uint8)
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

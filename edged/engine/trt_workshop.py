@@ -12,7 +12,7 @@ import onnx
 
 from edged.engine import trial
 from edged.engine.footprint import activation_bytes, weight_bytes
-from edged.engine.half import half_typed
+from edged.engine.half import OUTPUT_STEP, half_typed
 from edged.engine.key import Backend, BuilderOptions, EngineKey, Precision, Profile
 from edged.engine.manifest import GpuMemory, ShapeSpan, Tensor
 from edged.engine.opset import changed_opset, nodes
@@ -20,7 +20,7 @@ from edged.engine.profiles import batches_for, largest_batch, profiles_for
 from edged.engine.protocol import Note, Phase
 from edged.engine.steps import Steps
 from edged.engine.timing_cache import keep, kept
-from edged.engine.toolkit import Toolkit
+from edged.engine.toolkit import Inspected, Toolkit
 from edged.engine.workshop import Job, Made, digests
 from edged.errors import EdgedError, EngineError, StateDirError
 from edged.files import write_atomically
@@ -30,6 +30,8 @@ from edged.graph.builder import FRAMES, default_opset
 from edged.graph.sizes import size_bounds
 
 _MIB = 1 << 20
+_HALF: tuple[Precision, ...] = ("fp16", "int8")
+"""What has float16 in it."""
 
 
 class TrtWorkshop:
@@ -75,23 +77,23 @@ class TrtWorkshop:
         """Check, convert, build, and load once to see what came of it."""
         job.tell(Phase("checking the graph against TensorRT"))
         self._refuse_unknown(job)
-        path, conversions = self._fitted(job, key.precision)
-        job.tell(Phase("building" if self._toolkit.reports_progress else "building (this TensorRT tells no progress)"))
-        cache = Path(job.request.timing_cache)
-        options = self._options(key, kept(cache))
+        toolkit = self._toolkit
+        # Types in the graph say exactly what is computed in what; flags are permissions, which only old versions need.
+        typed = toolkit.strongly_typed and (key.precision in _HALF or not toolkit.weakly_typed)
         try:
-            built = self._toolkit.build(path, options, Steps(job.tell))
-            self._keep(cache, built.timing_cache, job)
-            job.tell(Phase("loading it once"))
-            inspected = self._toolkit.inspect(built.plan)
-        except EdgedError as error:
-            raise _of_the_model(error, job, path) from error
+            plan, inspected, conversions = self._built(job, key, typed)
+        except EngineError as error:
+            if not typed or not toolkit.weakly_typed:
+                raise
+            job.tell(Note(f"the strongly typed build failed, so types are left to TensorRT: {error.what}"))
+            plan, inspected, conversions = self._built(job, key, typed=False)
+            conversions = (*conversions, f"weakly typed, since strongly typed it cannot be built: {error.what}")
         info = inspected.info
         memory = GpuMemory(
             weights=inspected.weight_bytes, activations=info.activation_bytes, io=_io_bytes(job, key.profiles)
         )
         return Made(
-            content=built.plan,
+            content=plan,
             tensors=_tensors(info),
             max_batch=max(profile.batch[2] for profile in key.profiles),
             memory=memory,
@@ -103,6 +105,20 @@ class TrtWorkshop:
     def close(self) -> None:
         """Give the GPU back."""
         self._toolkit.close()
+
+    def _built(self, job: Job, key: EngineKey, typed: bool) -> tuple[bytes, Inspected, tuple[str, ...]]:
+        """The plan, what it says of itself, and what was changed in the graph."""
+        path, conversions = self._fitted(job, key.precision, typed)
+        job.tell(Phase("building" if self._toolkit.reports_progress else "building (this TensorRT tells no progress)"))
+        cache = Path(job.request.timing_cache)
+        options = self._options(key, kept(cache), typed)
+        try:
+            built = self._toolkit.build(path, options, Steps(job.tell))
+            self._keep(cache, built.timing_cache, job)
+            job.tell(Phase("loading it once"))
+            return built.plan, self._toolkit.inspect(built.plan), conversions
+        except EdgedError as error:
+            raise _of_the_model(error, job, path) from error
 
     def _keep(self, path: Path, content: bytes, job: Job) -> None:
         try:
@@ -134,14 +150,14 @@ class TrtWorkshop:
                 "or use --backend onnxruntime",
             )
 
-    def _fitted(self, job: Job, precision: Precision) -> tuple[Path, tuple[str, ...]]:
+    def _fitted(self, job: Job, precision: Precision, typed: bool) -> tuple[Path, tuple[str, ...]]:
         """The graph as the builder wants it: where it lies, and what was changed."""
         model, conversions = job.model, []
         opset, limit = default_opset(model), self._toolkit.parser_opset
         if opset > limit:
             model = self._lowered(job, limit)
             conversions.append(f"opset {opset} to {limit}, the newest that {self._toolkit.facts.runtime} takes")
-        if self._toolkit.strongly_typed and precision in ("fp16", "int8"):
+        if typed and precision in _HALF:
             model = half_typed(model)
             conversions.append("float16 from the input step to the end of the model")
         if not conversions:
@@ -155,9 +171,17 @@ class TrtWorkshop:
     def _lowered(self, job: Job, limit: int) -> onnx.ModelProto:
         model = changed_opset(job.model, limit)
         size, count = size_bounds(job.spec.input)[0], job.prepared.fixed_batch or 1
-        where = str(job.spec.onnx)
-        before = trial.run(job.model.SerializeToString(), count, size, where)
-        if not trial.same(before, trial.run(model.SerializeToString(), count, size, where)):
+        where, plugins = str(job.spec.onnx), job.request.plugins
+        if job.prepared.unknown:
+            job.tell(
+                Note(
+                    "whether the graph computes the same in another opset cannot be tried: ONNX Runtime lacks "
+                    f"{', '.join(job.prepared.unknown)}"
+                )
+            )
+            return model
+        before = trial.run(job.model.SerializeToString(), count, size, where, plugins)
+        if not trial.same(before, trial.run(model.SerializeToString(), count, size, where, plugins)):
             raise EngineError(
                 f"the graph computes something else once it is converted from opset {default_opset(job.model)} to "
                 f"{limit}, the newest that {self._toolkit.facts.runtime} takes",
@@ -166,12 +190,13 @@ class TrtWorkshop:
             )
         return model
 
-    def _options(self, key: EngineKey, timing_cache: bytes) -> BuildOptions:
+    def _options(self, key: EngineKey, timing_cache: bytes, typed: bool) -> BuildOptions:
         assert key.options is not None
         return BuildOptions(
             profiles=tuple({FRAMES: _span(profile)} for profile in key.profiles),
             precision=key.precision,
-            strongly_typed=self._toolkit.strongly_typed,
+            strongly_typed=typed,
+            float_layers=(OUTPUT_STEP,),
             workspace_bytes=key.options.workspace_mb * _MIB,
             optimization_level=key.options.optimization_level,
             aux_streams=key.options.aux_streams,

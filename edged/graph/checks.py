@@ -13,6 +13,7 @@ from onnx import TensorProto, external_data_helper
 
 from edged.errors import ModelError
 from edged.graph.builder import Dimension, default_opset
+from edged.graph.custom import check, custom_operators
 from edged.model import DynamicSize, ModelSpec
 
 OLDEST_OPSET = 13
@@ -50,8 +51,12 @@ class ImageInput(NamedTuple):
     dims: tuple[Dimension, Dimension, Dimension, Dimension]
 
 
-def load_model(path: Path) -> onnx.ModelProto:
+def load_model(path: Path, *, custom: bool = False) -> onnx.ModelProto:
     """Read an ONNX file with all of its weights and bring it to an operator set that edged can extend.
+
+    Args:
+        path: the file.
+        custom: whether its operators may be other than ONNX's, since there are libraries that may bring them.
 
     Raises:
         ModelError: missing, empty, truncated, not ONNX, weights missing or too large, invalid, or too old to convert.
@@ -72,9 +77,13 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise ModelError("the file holds no ONNX graph, or it is truncated", where=where, remedy=EXPORT_AGAIN)
     _load_weights(model, path)
     try:
-        onnx.checker.check_model(model)
+        check(model) if custom else onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the ONNX graph is invalid: {first_line(error)}", where=where, remedy=EXPORT_AGAIN) from error
+        unknown = "" if custom else ", ".join(custom_operators(model))
+        remedy = (
+            f"give the libraries that bring {unknown} with edged-build-engine --plugin" if unknown else EXPORT_AGAIN
+        )
+        raise ModelError(f"the ONNX graph is invalid: {first_line(error)}", where=where, remedy=remedy) from error
     return _upgraded(model, where)
 
 
@@ -169,7 +178,7 @@ def _upgraded(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         return model
     try:
         model = onnx.version_converter.convert_version(model, OLDEST_OPSET)
-        onnx.checker.check_model(model)
+        check(model)
     except (RuntimeError, onnx.version_converter.ConvertError, onnx.checker.ValidationError) as error:
         raise ModelError(
             f"the model has opset {opset} and cannot be converted to {OLDEST_OPSET}: {first_line(error)}",

@@ -12,18 +12,20 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from edged.errors import ModelError, StateDirError
-from edged.files import TEMPORARY, write_atomically
+from edged.files import TEMPORARY, make_folder, write_atomically
+from edged.graph.decoder_entries import code_digest
 from edged.model import ModelSpec, Task
 from edged.records import TensorSpec
 
 FOLDER = "prepared"
 """Where prepared graphs lie in the state directory."""
-FORMAT = 1
+FORMAT = 2
 """Raised whenever this package makes another graph from the same model."""
 GRAPH_FILE = "graph.onnx"
 REPORT_FILE = "report.json"
@@ -49,6 +51,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
         outputs: the graph's outputs in order; one frame's part.
         opset: version of the default operator set.
         model_id: the spec's id.
+        unknown: operators that ONNX Runtime lacks: for these the file's word was taken instead of a run.
     """
 
     digest: str
@@ -63,6 +66,7 @@ class PreparedModel(msgspec.Struct, frozen=True, kw_only=True):
     outputs: list[TensorSpec]
     opset: int
     model_id: str
+    unknown: list[str] = []
 
 
 class _Report(msgspec.Struct):
@@ -71,12 +75,13 @@ class _Report(msgspec.Struct):
     prepared: msgspec.Raw
 
 
-def prepare(spec: ModelSpec, cache_dir: Path) -> PreparedModel:
+def prepare(spec: ModelSpec, cache_dir: Path, plugins: Sequence[str] = ()) -> PreparedModel:
     """Check a model and wrap it, or take the result of an earlier time from the cache.
 
     Args:
         spec: the model spec.
         cache_dir: folder of the cache; created if missing.
+        plugins: libraries of custom operators, for ONNX Runtime or for TensorRT. What is in the cache needs none.
 
     Raises:
         ModelError: the model or its labels cannot be used.
@@ -91,11 +96,11 @@ def prepare(spec: ModelSpec, cache_dir: Path) -> PreparedModel:
     # Only here: onnx and onnxruntime take longer to import than all the rest of a start.
     from edged.graph.build import build
 
-    graph, prepared = build(spec, digest, str(folder / GRAPH_FILE))
+    graph, prepared = build(spec, digest, str(folder / GRAPH_FILE), plugins)
     facts = msgspec.json.encode(prepared)
     report = _Report(FORMAT, _checksum(graph, facts), msgspec.Raw(facts))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         _sweep(folder)
         write_atomically(folder / GRAPH_FILE, graph)
         write_atomically(folder / REPORT_FILE, msgspec.json.encode(report))
@@ -116,7 +121,11 @@ def spec_digest(spec: ModelSpec) -> str:
     """
     total = hashlib.sha256()
     settings = msgspec.json.encode({"format": FORMAT, "spec": spec.digest_fields()}, order="sorted")
-    for part in (settings, _model_digest(spec.onnx), _labels_digest(spec.labels)):
+    parts = [settings, _model_digest(spec.onnx), _labels_digest(spec.labels)]
+    code = code_digest(spec.decoder)
+    if code:
+        parts.append(code)
+    for part in parts:
         total.update(hashlib.sha256(part).digest())
     return total.hexdigest()
 

@@ -19,6 +19,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 from edged.errors import ModelError
 from edged.graph import reference
 from edged.graph.checks import DTYPES, ImageInput, dimensions, first_line
+from edged.graph.custom import custom_operators, register
+from edged.graph.loosen import loosened
 from edged.graph.outputs.base import ModelOutput
 from edged.graph.sizes import HeightWidth, size_bounds
 from edged.model import ModelSpec
@@ -42,45 +44,84 @@ class Probed(NamedTuple):
         model: the user's model; its batch is dynamic now unless ``fixed_batch`` says otherwise.
         fixed_batch: the only batch size that the model takes, None where it takes any.
         outputs: its outputs.
+        unknown: operators that ONNX Runtime lacks; the model was not run, and what its file declares was believed.
     """
 
     model: onnx.ModelProto
     fixed_batch: int | None
     outputs: list[ModelOutput]
+    unknown: tuple[str, ...] = ()
 
 
-def probe(model: onnx.ModelProto, image: ImageInput, spec: ModelSpec) -> Probed:
+def probe(model: onnx.ModelProto, image: ImageInput, spec: ModelSpec, plugins: Sequence[str] = ()) -> Probed:
     """Run a model on noise.
 
     Args:
         model: the user's model.
         image: its input.
         spec: gives the sizes and the preprocessing.
+        plugins: libraries of custom operators.
 
     Raises:
-        ModelError: ONNX Runtime does not run it, or an output has no batch dimension or an unsupported type.
+        ModelError: ONNX Runtime does not run it, and not for the lack of an operator that a library may bring; or an
+            output has no batch dimension or an unsupported type.
     """
     _check_types(model, spec)
+    unknown = _lacking(model, spec, plugins)
+    if unknown:
+        return _believed(model, image, spec, unknown)
     smallest, largest = size_bounds(spec.input)
     declared = image.dims[0]
-    if isinstance(declared, int):
-        model, fixed = _freed(model, image, spec, declared)
-    else:
-        fixed = None
-    session = _session(model, spec)
-    if fixed is None:
-        try:
-            first = _run(session, image, _frames(2, smallest), spec)
-        except ORT_ERRORS:
-            fixed = 1
-    if fixed is not None:
-        first = _run_or_refuse(session, image, _frames(fixed, smallest), spec)
-    if fixed is None and any(value.shape[:1] != (2,) for value in first):
-        fixed, first = 1, _run_or_refuse(session, image, _frames(1, smallest), spec)
-    last = first
+    fixed = declared if isinstance(declared, int) else None
+    if fixed is not None or not _takes_two(model, image, spec, plugins):
+        model, fixed = _freed(model, image, spec, fixed or 1, plugins)
+    session = _session(model, spec, plugins)
+    first = last = _run_or_refuse(session, image, _frames(fixed or 2, smallest), spec)
     if smallest != largest or _undeclared(model):
         last = _run_or_refuse(session, image, np.zeros_like(_frames(fixed or 1, largest)), spec)
     return Probed(model, fixed, _outputs(model, first, last, spec, fixed))
+
+
+def _takes_two(model: onnx.ModelProto, image: ImageInput, spec: ModelSpec, plugins: Sequence[str]) -> bool:
+    """Whether a model that declares a dynamic batch does take two frames, and gives something for each."""
+    session = _session(model, spec, plugins)
+    try:
+        results = _run(session, image, _frames(2, size_bounds(spec.input)[0]), spec)
+    except ORT_ERRORS:
+        return False
+    return all(value.shape[:1] == (2,) for value in results)
+
+
+def _lacking(model: onnx.ModelProto, spec: ModelSpec, plugins: Sequence[str]) -> tuple[str, ...]:
+    """Custom operators that ONNX Runtime cannot run even with the libraries given, and that TensorRT may know."""
+    operators = custom_operators(model) if plugins else {}
+    if not operators:
+        return ()
+    try:
+        _session(model, spec, plugins)
+    except ModelError:
+        return tuple(sorted(operators))
+    return ()
+
+
+def _believed(model: onnx.ModelProto, image: ImageInput, spec: ModelSpec, unknown: tuple[str, ...]) -> Probed:
+    """What the file itself declares, for a model that nobody here can run."""
+    declared = image.dims[0]
+    fixed = declared if isinstance(declared, int) else None
+    outputs = []
+    for info in model.graph.output:
+        dims = dimensions(info)
+        sizes = tuple(dim for dim in dims[1:] if isinstance(dim, int))
+        if not dims or len(sizes) != len(dims) - 1 or (isinstance(dims[0], int) and dims[0] != fixed):
+            raise ModelError(
+                f"output {info.name} is declared as {list(dims)}, and ONNX Runtime cannot run the model to see its "
+                f"shape, for the lack of {', '.join(unknown)}",
+                where=str(spec.onnx),
+                remedy="export the model with outputs [N, ...] whose extents after the batch are numbers",
+            )
+        dtype = DTYPES[info.type.tensor_type.elem_type]
+        outputs.append(ModelOutput(info.name, dtype, dims, sizes, sizes, isinstance(spec.input.size, list | tuple)))
+    return Probed(model, fixed, outputs, unknown)
 
 
 def _outputs(
@@ -108,26 +149,26 @@ def _outputs(
 
 
 def _freed(
-    model: onnx.ModelProto, image: ImageInput, spec: ModelSpec, batch: int
+    model: onnx.ModelProto, image: ImageInput, spec: ModelSpec, batch: int, plugins: Sequence[str]
 ) -> tuple[onnx.ModelProto, int | None]:
     """The model with a dynamic batch if that changes no result, else as it is with its fixed batch."""
-    free = onnx.ModelProto()
-    free.CopyFrom(model)
-    del free.graph.value_info[:]  # these may repeat the fixed batch
-    for info in (*free.graph.input, *free.graph.output):
-        shape = info.type.tensor_type.shape
-        if shape.dim and (info.name == image.name or shape.dim[0].dim_value == batch):
-            shape.dim[0].dim_param = "batch"
     frames = _frames(2 * batch, size_bounds(spec.input)[0])
-    session = _session(model, spec)
+    session = _session(model, spec, plugins)
     parts = [_run_or_refuse(session, image, half, spec) for half in np.split(frames, 2)]
-    try:
-        onnx.shape_inference.infer_shapes(free, check_type=True, strict_mode=True)
-        together = _run(_session(free, spec), image, frames, spec)
-    except (onnx.shape_inference.InferenceError, ModelError, *ORT_ERRORS):
-        return model, batch
-    same = all(_same(whole, np.concatenate(halves)) for whole, *halves in zip(together, *parts, strict=True))
-    return (free, None) if same else (model, batch)
+    for free in loosened(model, image.name, batch):
+        try:
+            onnx.shape_inference.infer_shapes(free, check_type=True, strict_mode=True)
+            together = _run(_session(free, spec, plugins), image, frames, spec)
+        except (onnx.shape_inference.InferenceError, ModelError, *ORT_ERRORS):
+            continue
+        if all(_together(whole, halves) for whole, *halves in zip(together, *parts, strict=True)):
+            return free, None
+    return model, batch
+
+
+def _together(whole: NDArray[Any], halves: Arrays) -> bool:
+    """Whether a batch gave what its two halves gave."""
+    return bool(whole.ndim) and _same(whole, np.concatenate(halves))
 
 
 def _same(found: NDArray[Any], expected: NDArray[Any]) -> bool:
@@ -140,14 +181,16 @@ def _same(found: NDArray[Any], expected: NDArray[Any]) -> bool:
     return bool(np.allclose(found, expected, rtol=1e-3, atol=1e-4 * scale, equal_nan=True))
 
 
-def _session(model: onnx.ModelProto, spec: ModelSpec) -> ort.InferenceSession:
+def _session(model: onnx.ModelProto, spec: ModelSpec, plugins: Sequence[str]) -> ort.InferenceSession:
     options = ort.SessionOptions()
+    register(options, plugins)
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except ORT_ERRORS as error:
-        raise _refusal(error, "load", spec) from error
+        lacking = ", ".join(custom_operators(model))
+        raise _refusal(error, "load", spec, lacking) from error
 
 
 def _run(session: ort.InferenceSession, image: ImageInput, frames: NDArray[np.uint8], spec: ModelSpec) -> Arrays:
@@ -166,12 +209,11 @@ def _run_or_refuse(
         raise _refusal(error, f"run on {len(frames)} x 3 x {height} x {width}", spec) from error
 
 
-def _refusal(error: Exception, what: str, spec: ModelSpec) -> ModelError:
-    return ModelError(
-        f"ONNX Runtime cannot {what}: {first_line(error)}",
-        where=str(spec.onnx),
-        remedy="export the model again with standard operators",
-    )
+def _refusal(error: Exception, what: str, spec: ModelSpec, custom: str = "") -> ModelError:
+    remedy = "export the model again with standard operators"
+    if custom:
+        remedy += f", or build an engine with edged-build-engine --plugin and the library that brings {custom}"
+    return ModelError(f"ONNX Runtime cannot {what}: {first_line(error)}", where=str(spec.onnx), remedy=remedy)
 
 
 def _frames(count: int, size: HeightWidth) -> NDArray[np.uint8]:

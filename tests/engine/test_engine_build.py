@@ -21,6 +21,8 @@ from edged.engine.trt_workshop import TrtWorkshop
 from edged.engine.workshop import Workshop
 from edged.errors import DeviceUnavailableError, EdgedError, EngineError
 from edged.gpu.engines import ShapeRange
+from edged.gpu.trt.build import BuildOptions, BuiltEngine
+from edged.gpu.trt.progress import Progress
 from edged.graph.builder import default_opset
 from edged.graph.prepare import spec_digest
 from edged.model_file import load_spec
@@ -198,6 +200,31 @@ def test_a_strongly_typed_builder_gets_a_graph_in_float16_with_a_float32_output_
     assert types["w"] == onnx.TensorProto.FLOAT
 
 
+def test_a_builder_that_can_do_both_types_strongly_what_holds_float16(spec: Path, tmp_path: Path) -> None:
+    for precision, typed in [("fp16", True), ("fp32", False), ("tf32", False)]:
+        toolkit = FakeToolkit(strongly_typed=True, weakly_typed=True)
+        built(spec, tmp_path, toolkit, precision=precision)
+        assert toolkit.built[0][1].strongly_typed == typed
+        assert toolkit.built[0][1].float_layers == ("edged/output/",)
+
+
+def test_what_cannot_be_built_strongly_typed_is_built_otherwise_and_said(spec: Path, tmp_path: Path) -> None:
+    class Picky(FakeToolkit):
+        def build(self, model: Path, options: BuildOptions, progress: Progress) -> BuiltEngine:
+            if options.strongly_typed:
+                raise EngineError("no types for node 7", where=str(model))
+            return super().build(model, options, progress)
+
+    toolkit = Picky(strongly_typed=True, weakly_typed=True)
+    _, manifest, heard = built(spec, tmp_path, toolkit)
+    assert manifest.conversions == ("weakly typed, since strongly typed it cannot be built: no types for node 7",)
+    assert any("types are left to TensorRT" in note.text for note in heard.of(Note))
+    types = {tensor.name: tensor.data_type for tensor in toolkit.built[0][0].graph.initializer}
+    assert types["w"] == onnx.TensorProto.FLOAT
+    with pytest.raises(EngineError, match="no types for node 7"):
+        built(spec, tmp_path / "other", Picky(strongly_typed=True))
+
+
 @pytest.mark.parametrize("strongly_typed", [False, True])
 def test_a_graph_with_q_dq_is_int8(tmp_path: Path, strongly_typed: bool) -> None:
     spec = write_model(tmp_path / "models", quantized=True)
@@ -217,7 +244,8 @@ def test_a_graph_with_q_dq_is_int8(tmp_path: Path, strongly_typed: bool) -> None
         ({"precision": "fp16", "backend": "onnxruntime"}, "has no fp16", 78),
         ({"precision": "fp16"}, "there is no GPU", 69),
         ({"backend": "tensorrt"}, "there is no GPU", 69),
-        ({"backend": "onnxruntime", "plugins": ("/x.so",)}, "ONNX Runtime takes none", 78),
+        ({"backend": "onnxruntime", "plugins": ("/x.so",)}, "plugin library cannot be read", 78),
+        ({"backend": "onnxruntime", "plugins": (__file__,)}, "holds no operators for ONNX Runtime", 78),
     ],
 )
 def test_what_cannot_be_built_is_refused(

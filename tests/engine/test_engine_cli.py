@@ -73,7 +73,9 @@ def test_build_explain_change_explain(spec: Path, tmp_path: Path, capfd: pytest.
     assert f"edged run --config FILE --model.spec {spec} --engine.backend onnxruntime" in out
     assert "current as  onnxruntime/fp32, onnxruntime/auto" in out
     assert main(["explain", str(spec.with_suffix(".onnx")), *state]) == 0
-    assert "onnxruntime/auto  valid here" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "onnxruntime/auto  valid here" in out
+    assert "built so far for tiny:\nonnxruntime/auto, onnxruntime/fp32  file " in out
     spec.write_text(spec.read_text().replace("0.25", "0.75"))
     assert main(["explain", str(spec), *state]) == 78
     out = capfd.readouterr().out

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from support.data import write_yolox_spec
 from support.engines import write_model
 
@@ -63,8 +64,90 @@ def test_a_lower_opset_computes_the_same(tmp_path: Path) -> None:
 
 def test_an_operator_without_counterpart_is_named(tmp_path: Path) -> None:
     model, _ = prepared(write_model(tmp_path, opset=18, operator="Mish"), tmp_path)
-    with pytest.raises(EngineError, match=r"opset 18 and cannot be converted to 17.*Mish mean something else there"):
+    with pytest.raises(EngineError, match=r"opset 18 and cannot be converted to 17.*Mish means something else there"):
         changed_opset(model, 17)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "outputs"),
+    [
+        ("Split", ["image"], {"axis": 1, "num_outputs": 3}, ["y", "b", "c"]),
+        ("Pad", ["image", "pads"], {}, ["y"]),
+        ("ReduceMean", ["image", "axes"], {"keepdims": 1}, ["y"]),
+        ("HardSwish", ["image"], {}, ["y"]),
+        ("AveragePool", ["image"], {"kernel_shape": [2, 2]}, ["y"]),
+    ],
+)
+def test_operators_that_only_gained_words_are_lowered(
+    kind: str, inputs: list[str], attributes: dict[str, Any], outputs: list[str], tmp_path: Path
+) -> None:
+    model = one_node_model(helper.make_node(kind, inputs, outputs, name="node", **attributes), tmp_path)
+    lowered = changed_opset(model, 17)
+    assert default_opset(lowered) == 17
+    assert {entry.domain for entry in lowered.opset_import} == {""}
+    assert trial.same(outputs_of(model), outputs_of(lowered))
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "attributes", "words"),
+    [
+        ("Pad", ["image", "pads", "", "axes"], {}, "Pad means something else there"),
+        ("Resize", ["image", "", "scales"], {"mode": "linear", "antialias": 1}, "cannot be converted to 17"),
+        ("Gelu", ["image"], {}, "Gelu means something else there"),
+    ],
+)
+def test_operators_that_say_more_than_an_older_opset_can_are_refused(
+    kind: str, inputs: list[str], attributes: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    node = helper.make_node(kind, inputs, ["y"], name="node", **attributes)
+    pads = [1, 1, 1, 1] if "axes" in inputs else [0, 0, 1, 1, 0, 0, 1, 1]
+    with pytest.raises(EngineError, match=words):
+        changed_opset(one_node_model(node, tmp_path, pads), 17)
+
+
+def one_node_model(
+    node: onnx.NodeProto, folder: Path, pads: Sequence[int] = (0, 0, 1, 1, 0, 0, 1, 1)
+) -> onnx.ModelProto:
+    """A prepared graph around one node of opset 22."""
+    constants = [
+        numpy_helper.from_array(np.array(pads, np.int64), "pads"),
+        numpy_helper.from_array(np.array([2, 3], np.int64), "axes"),
+        numpy_helper.from_array(np.array([1, 1, 0.5, 0.5], np.float32), "scales"),
+    ]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 32, 48])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "c", "h", "w"])
+    used = [tensor for tensor in constants if tensor.name in node.input]
+    graph = helper.make_graph([node], "one", [image], [result], used)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10), folder / "one.onnx")
+    spec = folder / "one.toml"
+    spec.write_text('id = "one"\nonnx = "one.onnx"\ntask = "raw"\ndecoder = "raw"\n[input]\nsize = [32, 48]\n')
+    return prepared(spec, folder)[0]
+
+
+def outputs_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    return outputs(model, (32, 48))
+
+
+@pytest.mark.parametrize(
+    ("scale", "mean", "std"),
+    [
+        (255.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        (255.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        (1.0, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
+        (1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        (127.5, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+    ],
+)
+def test_float16_is_fine_enough_for_the_input_step(
+    scale: float, mean: tuple[float, ...], std: tuple[float, ...], tmp_path: Path
+) -> None:
+    """Every value of a pixel, in float16 as a strongly typed builder gets it: 20 times better than is asked for."""
+    model = one_node_model(helper.make_node("Identity", ["image"], ["y"], name="node"), tmp_path)
+    spec = tmp_path / "one.toml"
+    spec.write_text(f"{spec.read_text()}scale = {scale}\nmean = {list(mean)}\nstd = {list(std)}\n")
+    model, size = prepared(spec, tmp_path)
+    exact, half = outputs(model, size)["y"], outputs(half_typed(model), size)["y"]
+    assert np.linalg.norm(exact - half) < 5e-4 * np.linalg.norm(exact)
 
 
 def test_another_result_is_seen() -> None:

@@ -35,7 +35,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"compute_capability": None}, "compute capability: built for 8.7, here none"),
     ({"driver": "13.0"}, "driver's CUDA version: built for 12.6, here 13.0"),
     ({"calibration": "c" * 64}, "calibration: built for none, here cccccccccccc"),
-    ({"format": 2}, "format of the key: built for 1, here 2"),
+    ({"format": 3}, "format of the key: built for 2, here 3"),
 ]
 OPTION_CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"workspace_mb": 64}, "workspace, MiB: built for 1024, here 64"),

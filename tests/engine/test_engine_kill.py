@@ -65,7 +65,7 @@ def build_once_more(state: Path) -> None:
 def test_every_single_step_may_be_the_last(folder: Path) -> None:
     with shelving("sweep", folder, 1000) as sweeper:
         killed = int(sweeper.communicate(timeout=60)[0])
-    assert killed >= 20, "two rounds change the file system more often than that"
+    assert killed >= 20, "three rounds change the file system more often than that"
     for after in range(1, killed + 1):
         check(folder / str(after))
         build_once_more(folder / str(after))

@@ -145,17 +145,50 @@ def test_a_batch_fixed_by_habit_is_freed(make_spec: MakeSpec, save: MakeModel, r
     np.testing.assert_allclose(together, np.concatenate(single), rtol=1e-4)
 
 
+@pytest.mark.parametrize("declared", [1, 2, "batch"])
+@pytest.mark.parametrize("shape", [["n", 4, 64], ["n", -1, 64], ["n4", 64]])
+def test_a_batch_fixed_by_a_constant_shape_is_freed(
+    declared: Any, shape: list[Any], make_spec: MakeSpec, save: MakeModel, run: RunModel, tiny: Any, tmp_path: Path
+) -> None:
+    batch = declared if declared != "batch" else 1
+    model = tiny(dims=(declared, 3, 64, 64))
+    numbers = [{"n": batch, "n4": 4 * batch}.get(extent, extent) for extent in shape]
+    rows = model.node("Reshape", [model.conv(4, 8), model.weight("shape", np.array(numbers, np.int64))], "rows")
+    if len(shape) == 2:
+        rows = model.node("Reshape", [rows, model.weight("back", np.array([batch, 4, 64], np.int64))], "again")
+    path = save(model.model((rows, [declared, 4, 64])))
+    prepared = prepare(make_spec(path, task="raw", decoder="raw"), tmp_path / "cache")
+    assert prepared.fixed_batch is None
+    together = run(Path(prepared.path), frames=noise(3))[0]
+    assert together.shape == (3, 4, 64)
+    single = [run(Path(prepared.path), frames=frame[None])[0] for frame in noise(3)]
+    np.testing.assert_allclose(together, np.concatenate(single), rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_fixed_by_the_size_of_a_resize_is_freed(
+    make_spec: MakeSpec, save: MakeModel, run: RunModel, tiny: Any, tmp_path: Path
+) -> None:
+    model = tiny(dims=(1, 3, 64, 64))
+    sizes = model.weight("sizes", np.array([1, 4, 16, 16], np.int64))
+    model.node("Resize", [model.conv(4, 8), "", "", sizes], "large", mode="nearest")
+    path = save(model.model(("large", [1, 4, 16, 16])))
+    prepared = prepare(make_spec(path, task="raw", decoder="raw"), tmp_path / "cache")
+    assert prepared.fixed_batch is None
+    assert run(Path(prepared.path), frames=noise(5))[0].shape == (5, 4, 16, 16)
+
+
 @pytest.mark.parametrize("declared", [1, "batch"])
-@pytest.mark.parametrize("shape", [[1, 4, 64], [1, -1, 64]])
 def test_a_batch_that_the_graph_fixes_stays_fixed(
-    declared: Any, shape: list[int], make_spec: MakeSpec, save: MakeModel, run: RunModel, tiny: Any, tmp_path: Path
+    declared: Any, make_spec: MakeSpec, save: MakeModel, run: RunModel, tiny: Any, tmp_path: Path
 ) -> None:
     model = tiny(dims=(declared, 3, 64, 64))
-    model.node("Reshape", [model.conv(4, 8), model.weight("shape", np.array(shape, np.int64))], "rows")
-    path = save(model.model(("rows", [declared, 4, 64])))
+    # What is put beside the features of each frame is there once.
+    token = model.weight("token", np.ones((1, 4, 1, 8), np.float32))
+    model.node("Concat", [model.conv(4, 8), token], "rows", axis=2)
+    path = save(model.model(("rows", [declared, 4, 9, 8])))
     prepared = prepare(make_spec(path, task="raw", decoder="raw"), tmp_path / "cache")
     assert prepared.fixed_batch == 1
-    assert run(Path(prepared.path), frames=noise(1))[0].shape == (1, 4, 64)
+    assert run(Path(prepared.path), frames=noise(1))[0].shape == (1, 4, 9, 8)
     dims = onnx.load(prepared.path).graph.input[0].type.tensor_type.shape.dim
     assert [dim.dim_value for dim in dims] == [1, 64, 64, 3]
 
@@ -172,8 +205,9 @@ def test_a_batch_whose_frames_influence_each_other_stays_fixed(
 
 def test_a_fixed_batch_of_several_frames(make_spec: MakeSpec, save: MakeModel, tiny: Any, tmp_path: Path) -> None:
     model = tiny(dims=(2, 3, 64, 64))
-    model.node("Reshape", [model.conv(4, 8), model.weight("shape", np.array([2, 4, 64], np.int64))], "rows")
-    path = save(model.model(("rows", [2, 4, 64])))
+    token = model.weight("token", np.ones((2, 4, 1, 8), np.float32))
+    model.node("Concat", [model.conv(4, 8), token], "rows", axis=2)
+    path = save(model.model(("rows", [2, 4, 9, 8])))
     assert prepare(make_spec(path, task="raw", decoder="raw"), tmp_path / "cache").fixed_batch == 2
 
 

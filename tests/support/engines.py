@@ -122,7 +122,8 @@ class FakeToolkit:
     Args:
         facts: what it claims to be.
         opset: the newest that its parser takes.
-        strongly_typed: whether precision comes from the graph.
+        strongly_typed: whether precision can come from the graph.
+        weakly_typed: whether it can be left to the builder; by default where it cannot come from the graph.
         lacks: operators it does not know.
         free: bytes.
         failure: raised by the build.
@@ -134,6 +135,7 @@ class FakeToolkit:
         *,
         opset: int = 20,
         strongly_typed: bool = False,
+        weakly_typed: bool | None = None,
         lacks: Iterable[str] = (),
         free: int = 1 << 30,
         failure: EdgedError | None = None,
@@ -142,6 +144,7 @@ class FakeToolkit:
         self.device = {"name": facts.gpu}
         self.parser_opset = opset
         self.strongly_typed = strongly_typed
+        self.weakly_typed = not strongly_typed if weakly_typed is None else weakly_typed
         self.reports_progress = True
         self.closed = False
         self.built: list[tuple[onnx.ModelProto, BuildOptions]] = []

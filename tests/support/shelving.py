@@ -20,21 +20,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+from edged.engine.outdated import remove_outdated
 from edged.engine.shelf import Content, hold
 from support.engines import manifest
 
 _CHANGES = ("os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.chmod", "tempfile.mkstemp", "tempfile.mkdtemp")
-_ROUNDS = 2
-"""The first of a key, and one that takes its place."""
+_DRIVERS = (0, 0, 1)
+"""The first of a key, one that takes its place, and one of another key, for which the first one is removed."""
 
 
 def store(state: Path, size: int, driver: int) -> None:
-    """Store an engine of another content under the key that belongs to a driver."""
+    """Store an engine of another content under the key that belongs to a driver, and remove all others."""
     content = os.urandom(size)
     made = manifest(content, driver=str(driver))
     with hold(state, "tiny") as shelf:
         shelf.put(made, Content(content))
         shelf.make_current(made, chosen=True)
+        remove_outdated(shelf.folder, 0)
 
 
 def sweep(state: Path, size: int) -> int:
@@ -43,8 +45,8 @@ def sweep(state: Path, size: int) -> int:
         child = os.fork()
         if child == 0:
             _die_at(after)
-            for _ in range(_ROUNDS):
-                store(state / str(after), size, 0)
+            for driver in _DRIVERS:
+                store(state / str(after), size, driver)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:

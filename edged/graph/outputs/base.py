@@ -10,27 +10,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import ClassVar, NamedTuple
 
 from edged.errors import DecoderError
 from edged.graph.builder import Dimension, GraphBuilder
+from edged.graph.decoder_entries import BUILT_IN, GROUP, find_entry
 from edged.model import ModelSpec, Task
 from edged.records import TensorSpec
 
-GROUP = "edged.decoders"
 MAX_TOP_K = 3840
 """TensorRT's largest k of a top-k."""
-
-_BUILT_IN = (
-    EntryPoint("classification", "edged.graph.outputs.classification:Classification", GROUP),
-    EntryPoint("end2end", "edged.graph.outputs.end2end:EndToEnd", GROUP),
-    EntryPoint("raw", "edged.graph.outputs.raw:Raw", GROUP),
-    EntryPoint("segmentation", "edged.graph.outputs.segmentation:Segmentation", GROUP),
-    EntryPoint("yolov5", "edged.graph.outputs.yolov5:YoloV5", GROUP),
-    EntryPoint("yolov8", "edged.graph.outputs.yolov8:YoloV8", GROUP),
-    EntryPoint("yolox", "edged.graph.outputs.yolox:YoloX", GROUP),
-)
 
 
 class ModelOutput(NamedTuple):
@@ -115,7 +105,7 @@ class Decoder(ABC):
 
 def known_decoders() -> list[str]:
     """Names of all decoders, edged's own and the user's."""
-    return sorted({entry.name for entry in (*_BUILT_IN, *entry_points(group=GROUP))})
+    return sorted({entry.name for entry in (*BUILT_IN, *entry_points(group=GROUP))})
 
 
 def find_decoder(spec: ModelSpec) -> Decoder:
@@ -124,7 +114,7 @@ def find_decoder(spec: ModelSpec) -> Decoder:
     Raises:
         DecoderError: there is none of this name, it cannot be loaded, or it is for another task.
     """
-    entry = next((one for one in (*_BUILT_IN, *entry_points(group=GROUP)) if one.name == spec.decoder), None)
+    entry = find_entry(spec.decoder)
     if entry is None:
         raise DecoderError(
             f"there is no decoder {spec.decoder!r}; known are {', '.join(known_decoders())}",
