@@ -6,6 +6,8 @@ The output step stays in float32, as everywhere: from 512 pixels on, float16 coo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
 from onnx import TensorProto
 from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -26,8 +28,12 @@ def quantized(model: onnx.ModelProto) -> bool:
     return any(node.op_type in QUANTIZERS for node in model.graph.node)
 
 
-def half_typed(model: onnx.ModelProto) -> onnx.ModelProto:
+def half_typed(model: onnx.ModelProto, half_inputs: Sequence[str] = ()) -> onnx.ModelProto:
     """A copy whose floats are float16 from the input step to the end of the model itself.
+
+    Args:
+        model: float32.
+        half_inputs: inputs that become float16 themselves; all others keep their type.
 
     Raises:
         EngineError: its Q/DQ nodes cannot be brought to an opset with float16 scales.
@@ -46,7 +52,8 @@ def half_typed(model: onnx.ModelProto) -> onnx.ModelProto:
     for number, node in enumerate(custom):
         node.name = node.name or f"{OWN_PREFIX}custom_{number}"
     blocked = [node.name for node in custom]
-    half: onnx.ModelProto = convert_float_to_float16(inner, keep_io_types=True, node_block_list=blocked)
+    kept = [info.name for info in (*inner.graph.input, *inner.graph.output) if info.name not in half_inputs]
+    half: onnx.ModelProto = convert_float_to_float16(inner, keep_io_types=kept, node_block_list=blocked)
     if blocked:
         OnnxModel.graph_topological_sort(half.graph)  # the casts around them were put at the end
     if tail:

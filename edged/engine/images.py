@@ -183,6 +183,14 @@ class FrameBatches(Sequence[Pixels]):
         return [FrameRecord(0, 0, 0, 0, one.width, one.height, width, height, one.name) for one in images]
 
 
+def batches_by_folder(images: Survey, spec: InputSpec, most: int = 1) -> dict[str, FrameBatches]:
+    """Batches for each folder by its name, see `FrameBatches`: so that calibration can weigh folders alike."""
+    return {
+        group: FrameBatches((image for image in images.images if image.group == group), spec, most)
+        for group in images.groups
+    }
+
+
 def _files(path: str) -> list[str]:
     try:
         return image_names(path)

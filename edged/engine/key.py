@@ -14,7 +14,10 @@ Precision = Literal["int8", "fp16", "tf32", "fp32"]
 Three = tuple[int, int, int]
 """Smallest, best, largest."""
 
-FORMAT = 2
+InputStep = Literal["kernel", "graph"]
+"""Who computes the input step: edged's own kernel in front of the engine, or the engine as layers of its own."""
+
+FORMAT = 3
 """Raised whenever the same inputs would make another engine."""
 
 _SHOWN = 12
@@ -45,12 +48,14 @@ class BuilderOptions(msgspec.Struct, frozen=True, kw_only=True):
         optimization_level: effort, 0 to 5.
         aux_streams: streams beside the main one; None leaves it to the builder.
         plugins: SHA-256 of each custom-operator library, in the order of loading.
+        input_step: who computes it.
     """
 
     workspace_mb: int
     optimization_level: int
     aux_streams: int | None = None
     plugins: tuple[str, ...] = ()
+    input_step: InputStep = "kernel"
 
 
 class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,5 +195,6 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "options.optimization_level": ("optimisation level", _plain),
     "options.aux_streams": ("auxiliary streams", _plain),
     "options.plugins": ("plugins", _plugins),
+    "options.input_step": ("input step", _plain),
     "format": ("format of the key", _plain),
 }

@@ -8,30 +8,26 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import onnx
 
-from edged.engine import trial
 from edged.engine.footprint import activation_bytes, weight_bytes
-from edged.engine.half import OUTPUT_STEP, half_typed
+from edged.engine.half import OUTPUT_STEP
 from edged.engine.key import Backend, BuilderOptions, EngineKey, Precision, Profile
 from edged.engine.manifest import GpuMemory, ShapeSpan, Tensor
-from edged.engine.opset import changed_opset, nodes
+from edged.engine.opset import nodes
 from edged.engine.profiles import batches_for, largest_batch, profiles_for
 from edged.engine.protocol import Note, Phase
 from edged.engine.steps import Steps
 from edged.engine.timing_cache import keep, kept
 from edged.engine.toolkit import Inspected, Toolkit
+from edged.engine.trt_graph import HALF, Fitted, fitted
 from edged.engine.workshop import Job, Made, digests
 from edged.errors import EdgedError, EngineError, StateDirError
-from edged.files import write_atomically
-from edged.gpu.engines import EngineInfo, ShapeRange
+from edged.gpu.engines import EngineInfo
+from edged.gpu.plan_file import packed_plan
 from edged.gpu.trt.build import BuildOptions
-from edged.graph.builder import FRAMES, default_opset
 from edged.graph.sizes import size_bounds
 
 _MIB = 1 << 20
-_HALF: tuple[Precision, ...] = ("fp16", "int8")
-"""What has float16 in it."""
 
 
 class TrtWorkshop:
@@ -79,7 +75,7 @@ class TrtWorkshop:
         self._refuse_unknown(job)
         toolkit = self._toolkit
         # Types in the graph say exactly what is computed in what; flags are permissions, which only old versions need.
-        typed = toolkit.strongly_typed and (key.precision in _HALF or not toolkit.weakly_typed)
+        typed = toolkit.strongly_typed and (key.precision in HALF or not toolkit.weakly_typed)
         try:
             plan, inspected, conversions = self._built(job, key, typed)
         except EngineError as error:
@@ -108,17 +104,19 @@ class TrtWorkshop:
 
     def _built(self, job: Job, key: EngineKey, typed: bool) -> tuple[bytes, Inspected, tuple[str, ...]]:
         """The plan, what it says of itself, and what was changed in the graph."""
-        path, conversions = self._fitted(job, key.precision, typed)
+        assert key.options is not None
+        graph = fitted(job, self._toolkit, key.precision, typed, key.options.input_step)
         job.tell(Phase("building" if self._toolkit.reports_progress else "building (this TensorRT tells no progress)"))
         cache = Path(job.request.timing_cache)
-        options = self._options(key, kept(cache), typed)
+        options = self._options(key, kept(cache), typed, graph)
         try:
-            built = self._toolkit.build(path, options, Steps(job.tell))
+            built = self._toolkit.build(graph.path, options, Steps(job.tell))
             self._keep(cache, built.timing_cache, job)
             job.tell(Phase("loading it once"))
-            return built.plan, self._toolkit.inspect(built.plan), conversions
+            content = built.plan if graph.front is None else packed_plan(built.plan, graph.front)
+            return content, self._toolkit.inspect(content), graph.conversions
         except EdgedError as error:
-            raise _of_the_model(error, job, path) from error
+            raise _of_the_model(error, job, graph.path) from error
 
     def _keep(self, path: Path, content: bytes, job: Job) -> None:
         try:
@@ -150,53 +148,14 @@ class TrtWorkshop:
                 "or use --backend onnxruntime",
             )
 
-    def _fitted(self, job: Job, precision: Precision, typed: bool) -> tuple[Path, tuple[str, ...]]:
-        """The graph as the builder wants it: where it lies, and what was changed."""
-        model, conversions = job.model, []
-        opset, limit = default_opset(model), self._toolkit.parser_opset
-        if opset > limit:
-            model = self._lowered(job, limit)
-            conversions.append(f"opset {opset} to {limit}, the newest that {self._toolkit.facts.runtime} takes")
-        if typed and precision in _HALF:
-            model = half_typed(model)
-            conversions.append("float16 from the input step to the end of the model")
-        if not conversions:
-            return Path(job.prepared.path), ()
-        path = job.scratch / "graph.onnx"
-        write_atomically(path, model.SerializeToString())
-        for conversion in conversions:
-            job.tell(Note(f"converted: {conversion}"))
-        return path, tuple(conversions)
-
-    def _lowered(self, job: Job, limit: int) -> onnx.ModelProto:
-        model = changed_opset(job.model, limit)
-        size, count = size_bounds(job.spec.input)[0], job.prepared.fixed_batch or 1
-        where, plugins = str(job.spec.onnx), job.request.plugins
-        if job.prepared.unknown:
-            job.tell(
-                Note(
-                    "whether the graph computes the same in another opset cannot be tried: ONNX Runtime lacks "
-                    f"{', '.join(job.prepared.unknown)}"
-                )
-            )
-            return model
-        before = trial.run(job.model.SerializeToString(), count, size, where, plugins)
-        if not trial.same(before, trial.run(model.SerializeToString(), count, size, where, plugins)):
-            raise EngineError(
-                f"the graph computes something else once it is converted from opset {default_opset(job.model)} to "
-                f"{limit}, the newest that {self._toolkit.facts.runtime} takes",
-                where=where,
-                remedy=f"export the model again with opset {limit} or lower",
-            )
-        return model
-
-    def _options(self, key: EngineKey, timing_cache: bytes, typed: bool) -> BuildOptions:
+    def _options(self, key: EngineKey, timing_cache: bytes, typed: bool, graph: Fitted) -> BuildOptions:
         assert key.options is not None
         return BuildOptions(
-            profiles=tuple({FRAMES: _span(profile)} for profile in key.profiles),
+            profiles=tuple(graph.ranges(profile) for profile in key.profiles),
             precision=key.precision,
             strongly_typed=typed,
             float_layers=(OUTPUT_STEP,),
+            takes_image=graph.front is not None,
             workspace_bytes=key.options.workspace_mb * _MIB,
             optimization_level=key.options.optimization_level,
             aux_streams=key.options.aux_streams,
@@ -212,12 +171,6 @@ def _of_the_model(error: EdgedError, job: Job, path: Path) -> EdgedError:
         return error
     where = str(job.spec.onnx) if error.where == str(path) else error.where
     return EngineError(error.what, where=where, remedy=error.remedy)
-
-
-def _span(profile: Profile) -> ShapeRange:
-    shapes = zip(profile.batch, profile.height, profile.width, strict=True)
-    smallest, best, largest = ((batch, height, width, 3) for batch, height, width in shapes)
-    return ShapeRange(smallest, best, largest)
 
 
 def _tensors(info: EngineInfo) -> tuple[Tensor, ...]:

@@ -28,6 +28,9 @@ from edged.graph.prepare import spec_digest
 from edged.model_file import load_spec
 
 
+KERNEL = "the input step is computed by edged's own kernel"
+
+
 def no_gpu(_request: BuildRequest) -> Workshop:
     raise DeviceUnavailableError("there is no GPU", where="opening GPU 0", remedy="install the driver")
 
@@ -91,9 +94,11 @@ def test_tensorrt_gets_profiles_precision_options_and_the_timing_cache(spec: Pat
     done, manifest, heard = built(spec, tmp_path, toolkit, batches=((1, 2, 4), (5, 16, 32)), **options)
     assert done.names == ("tensorrt/fp16", "tensorrt/auto")
     (_, asked) = toolkit.built[0]
-    assert [profile["frames"] for profile in asked.profiles] == [
-        ShapeRange((1, 32, 48, 3), (2, 32, 48, 3), (4, 32, 48, 3)),
-        ShapeRange((5, 32, 48, 3), (16, 32, 48, 3), (32, 32, 48, 3)),
+    # The kernel makes an image of each frame, in the layout that the builder likes best.
+    assert asked.takes_image
+    assert [dict(profile) for profile in asked.profiles] == [
+        {"image": ShapeRange((1, 3, 32, 48), (2, 3, 32, 48), (4, 3, 32, 48))},
+        {"image": ShapeRange((5, 3, 32, 48), (16, 3, 32, 48), (32, 3, 32, 48))},
     ]
     assert (asked.precision, asked.strongly_typed, asked.library_tactics) == ("fp16", False, False)
     assert (asked.workspace_bytes, asked.optimization_level, asked.aux_streams) == (64 << 20, 1, 0)
@@ -162,7 +167,7 @@ def test_a_newer_opset_is_lowered_and_the_engine_says_so(tmp_path: Path) -> None
     _, manifest, _ = built(write_model(tmp_path / "models", opset=20), tmp_path, toolkit)
     (graph, _) = toolkit.built[0]
     assert default_opset(graph) == 17
-    assert manifest.conversions == ("opset 20 to 17, the newest that tensorrt 10.3.0 takes",)
+    assert manifest.conversions == ("opset 20 to 17, the newest that tensorrt 10.3.0 takes", KERNEL)
 
 
 def test_an_operator_too_new_for_the_parser_is_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -193,7 +198,7 @@ def test_a_strongly_typed_builder_gets_a_graph_in_float16_with_a_float32_output_
     types = {tensor.name: tensor.data_type for tensor in graph.graph.initializer}
     assert types["w"] == onnx.TensorProto.FLOAT16
     assert graph.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    assert manifest.conversions == ("float16 from the input step to the end of the model",)
+    assert manifest.conversions == (KERNEL, "float16 from the input step to the end of the model")
     plain = FakeToolkit(strongly_typed=True)
     built(spec, tmp_path, plain, precision="fp32")
     types = {tensor.name: tensor.data_type for tensor in plain.built[0][0].graph.initializer}
@@ -217,7 +222,10 @@ def test_what_cannot_be_built_strongly_typed_is_built_otherwise_and_said(spec: P
 
     toolkit = Picky(strongly_typed=True, weakly_typed=True)
     _, manifest, heard = built(spec, tmp_path, toolkit)
-    assert manifest.conversions == ("weakly typed, since strongly typed it cannot be built: no types for node 7",)
+    assert manifest.conversions == (
+        KERNEL,
+        "weakly typed, since strongly typed it cannot be built: no types for node 7",
+    )
     assert any("types are left to TensorRT" in note.text for note in heard.of(Note))
     types = {tensor.name: tensor.data_type for tensor in toolkit.built[0][0].graph.initializer}
     assert types["w"] == onnx.TensorProto.FLOAT

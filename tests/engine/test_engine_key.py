@@ -35,13 +35,14 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"compute_capability": None}, "compute capability: built for 8.7, here none"),
     ({"driver": "13.0"}, "driver's CUDA version: built for 12.6, here 13.0"),
     ({"calibration": "c" * 64}, "calibration: built for none, here cccccccccccc"),
-    ({"format": 3}, "format of the key: built for 2, here 3"),
+    ({"format": 9}, "format of the key: built for 3, here 9"),
 ]
 OPTION_CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"workspace_mb": 64}, "workspace, MiB: built for 1024, here 64"),
     ({"optimization_level": 0}, "optimisation level: built for 3, here 0"),
     ({"aux_streams": 0}, "auxiliary streams: built for none, here 0"),
     ({"plugins": ("d" * 64,)}, "plugins: built for none, here dddddddddddd"),
+    ({"input_step": "graph"}, "input step: built for kernel, here graph"),
 ]
 
 

@@ -20,6 +20,7 @@ from edged.engine.store import FILES
 from edged.engine.toolkit import Inspected
 from edged.errors import EdgedError
 from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
+from edged.gpu.plan_file import unpacked_plan
 from edged.gpu.trt.build import BuildOptions, BuiltEngine
 from edged.gpu.trt.progress import Progress
 from edged.graph.builder import default_opset
@@ -174,8 +175,14 @@ class FakeToolkit:
 
     def inspect(self, plan: bytes) -> Inspected:
         graph, options = self.built[-1]
-        spans = tuple(profile["frames"] for profile in options.profiles)
+        front, _ = unpacked_plan(plan, "plan")
+        (given,) = {name for profile in options.profiles for name in profile}
+        spans = tuple(profile[given] for profile in options.profiles)
         assert all(isinstance(span, ShapeRange) for span in spans)
+        if front is not None:
+            assert options.takes_image
+            assert given == graph.graph.input[0].name
+            spans = tuple(ShapeRange(*((n, h, w, 3) for n, _, h, w in span)) for span in spans)
         outputs = [TensorInfo(info.name, False, "float32", (-1, 4, 2)) for info in graph.graph.output]
         tensors = (TensorInfo("frames", True, "uint8", (-1, 32, 48, 3), spans), *outputs)
         info = EngineInfo("tiny", tensors, len(spans), (1000,) * len(spans), 5, 1, len(plan))

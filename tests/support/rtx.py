@@ -14,7 +14,8 @@ from onnx.helper import tensor_dtype_to_np_dtype
 from edged.engine.key import DeviceFacts
 from edged.engine.toolkit import Inspected, LibraryToolkit
 from edged.errors import DeviceUnavailableError
-from edged.gpu.engines import EngineInfo, TensorInfo
+from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
+from edged.gpu.plan_file import unpacked_plan
 from edged.gpu.trt import TensorRt
 from edged.gpu.trt.build import BuildOptions, BuiltEngine
 from edged.gpu.trt.progress import Progress
@@ -56,11 +57,16 @@ class RtxToolkit(LibraryToolkit):
 
     def inspect(self, plan: bytes) -> Inspected:
         graph, options, built = self.built[-1]
-        assert plan == built.plan
+        front, content = unpacked_plan(plan, "plan")
+        assert content == built.plan
         inputs = [
             TensorInfo(name, True, np.dtype(dtype.lower()).name, shape, tuple(one[name] for one in options.profiles))
             for name, dtype, shape in built.inputs
         ]
+        if front is not None:
+            ((_, _, _, (batch, _, height, width), ranges, _),) = inputs
+            spans = tuple(ShapeRange(*((n, h, w, 3) for n, _, h, w in span)) for span in ranges)
+            inputs = [TensorInfo(front.frames, True, "uint8", (batch, height, width, 3), spans)]
         outputs = [
             TensorInfo(info.name, False, np.dtype(tensor_dtype_to_np_dtype(kind.elem_type)).name, (-1, *_tail(kind)))
             for info in graph.graph.output

@@ -180,11 +180,16 @@ def whole_loop(host: Host, model: Model, batches: int = 2000) -> dict[str, dict[
 
 def fast(folder: Path, rounds: int = 12) -> dict[str, Any]:
     """All that has to be fast."""
+    # Only here: it measures with what this module defines.
+    from tools.gpu.input_step import input_step
+
     results: dict[str, Any] = {}
     with Host(folder) as host, host.model("resnet18", "fp16") as model:
         for batch in TARGETS:
             attempt(results, f"batch-{batch}", lambda b=batch: ratio(host.gpu, model, b, rounds))  # type: ignore[misc]
         attempt(results, "host-8-frames", lambda: host_time(host.gpu, model, 1000))
         results |= whole_loop(host, model)
+        for batch in (128, 8):
+            attempt(results, f"input-step-{batch}", lambda b=batch: input_step(host, "resnet18", "fp16", b, rounds))  # type: ignore[misc]
     results["leaks"] = {"ok": not host.leaks, "live": [str(leak) for leak in host.leaks]}
     return results

@@ -14,6 +14,7 @@ from edged.gpu.engines import Engine
 from tools.gpu.fast import TARGETS, ratio
 from tools.gpu.quantize import as_wanted, survey
 from tools.gpu.results import attempt
+from tools.gpu.input_step import input_step
 from tools.gpu.rig import Host
 
 MODELS = ("resnet18-int8", "resnet50-int8")
@@ -69,5 +70,6 @@ def int8(folder: Path, rounds: int = 12) -> dict[str, Any]:
         with host.model("resnet18-int8", "int8") as model:
             for batch in TARGETS:
                 attempt(results, f"batch-{batch}", partial(ratio, host.gpu, model, batch, rounds))
+        attempt(results, "input-step-128", partial(input_step, host, "resnet18-int8", "int8", 128, rounds))
     results["leaks"] = {"ok": not host.leaks, "live": [str(leak) for leak in host.leaks]}
     return results
