@@ -300,17 +300,65 @@ class ProcessStats(msgspec.Struct, kw_only=True):
     stages: dict[str, StageTime] = msgspec.field(default_factory=dict)
 
 
+class AgreementFigures(msgspec.Struct, kw_only=True):
+    """How far what was published agrees with the FP32 reference.
+
+    Attributes:
+        frames: over how many frames.
+        mean: points, 0 to 100. A frame's points are for detection 100 times the F1 measure of objects of one class that
+            overlap by half (IoU), for classification 100 or 0 for the best class, for segmentation the percentage of
+            equal cells, for raw outputs 100 times (1 − norm of the difference / norm of the reference).
+        worst: points of the worst of these frames.
+        score_shift: mean of (score published − score of the reference) over what both found.
+    """
+
+    frames: Count
+    mean: float
+    worst: float
+    score_shift: float | None = None
+
+
+class Verified(msgspec.Struct, kw_only=True):
+    """What `monitor.verify_every` found; counts are since the daemon started.
+
+    Attributes:
+        every: one frame in so many of each source is due.
+        frames: looked at.
+        empty: of these, in how many neither side found anything; they count for nothing else.
+        skipped: due while the last one was still being looked at.
+        unpublished: set aside, but dropped before they were published.
+        last_100: over the last 100 frames that were not empty; absent until there is one.
+        last_1000: over the last 1000.
+        bound: points below which the mean is not to fall.
+        below: whether it has; an event ``accuracy`` told.
+        since: when the first frame was looked at, Unix seconds; absent until then.
+    """
+
+    every: Annotated[int, Meta(ge=1)]
+    frames: Count = 0
+    empty: Count = 0
+    skipped: Count = 0
+    unpublished: Count = 0
+    last_100: AgreementFigures | None = None
+    last_1000: AgreementFigures | None = None
+    bound: float
+    below: bool = False
+    since: float | None = None
+
+
 class Stats(Envelope, kw_only=True):
     """Where the time goes, once a second; topic ``v1/stats/``.
 
     Attributes:
         uptime_s: since the daemon started, seconds.
-        processes: by name: ``supervisor``, ``infer``, ``publish``, ``capture:<source>``.
+        processes: by name: ``supervisor``, ``infer``, ``publish``, ``capture:<source>``, ``verify``.
+        verified: agreement with the FP32 reference; absent where `monitor.verify_every` is 0.
     """
 
     schema: Literal["edged.stats/1"] = "edged.stats/1"
     uptime_s: float = 0.0
     processes: dict[str, ProcessStats] = msgspec.field(default_factory=dict)
+    verified: Verified | UnsetType = UNSET
 
 
 Message = Prediction | Health | Event | Stats

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Closing the accounts at the end of a run: wait for the last results, then count what has not made it."""
+"""Keeping the accounts: what a dead child left is put in order; at the end, what has not made it is counted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from edged.runtime.members import Member
 from edged.runtime.rings import Rings
 
 _LOG = logging.getLogger("edged")
@@ -38,3 +39,20 @@ def close_accounts(rings: Rings, names: Sequence[str]) -> None:
         lost = table.count_shutdown()
         if lost:
             _LOG.info("%d frame(s) of source %s were still on their way", lost, name)
+
+
+def repair(rings: Rings, dead: Member, names: Sequence[str]) -> None:
+    """Put in order what a dead child left in shared memory.
+
+    Raises:
+        SharedMemoryError: a process was stopped with a lock in hand.
+    """
+    if dead.source >= 0:
+        rings.frames[dead.source].reclaim_written()
+    elif dead.role == "infer":
+        delivered = rings.outputs.delivered()
+        for index, table in enumerate(rings.frames):
+            lost = table.reclaim_taken(delivered.get(index, set()))
+            if lost:
+                _LOG.warning("%d frame(s) of source %s were lost with infer", lost, names[index])
+        rings.wake_all()

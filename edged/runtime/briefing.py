@@ -22,6 +22,7 @@ from edged.runtime.plans import (
     PreparePlan,
     PublishPlan,
     SourcePlan,
+    VerifyPlan,
 )
 from edged.runtime.rings import Rings
 from edged.runtime.setup import Setup, SourceSetup
@@ -44,6 +45,7 @@ class Prepared(NamedTuple):
         outputs: layout of the output ring.
         max_delay_ns: longest a frame waits for company.
         fixed_batch: the only batch size that the model takes, or None.
+        reference: path of the prepared graph, which is the model in FP32.
     """
 
     engine: ChosenEngine
@@ -53,6 +55,7 @@ class Prepared(NamedTuple):
     outputs: OutputPlan
     max_delay_ns: int
     fixed_batch: int | None
+    reference: str = ""
 
 
 def prepare_plan(setup: Setup) -> dict[str, Any]:
@@ -100,6 +103,7 @@ def prepared(setup: Setup, body: dict[str, Any]) -> Prepared:
         outputs=OutputPlan(slots=engine.slots + 2, max_batch=max_batch, tensors=tensors),
         max_delay_ns=int(delay_ms * 1e6),
         fixed_batch=model["fixed_batch"],
+        reference=model["path"],
     )
 
 
@@ -133,6 +137,7 @@ def make_rings(setup: Setup, found: Prepared) -> Rings:
         slots=setup.settings.engine.slots,
         frame_bytes=height * width * 3,
         outputs=layout_of(found.outputs),
+        verify=setup.settings.monitor.verify_every > 0,
     )
 
 
@@ -141,13 +146,45 @@ def brief(member: Member, setup: Setup, found: Prepared, rings: Rings, boot: str
     if member.source >= 0:
         _brief_capture(member, setup, rings)
         return
-    shared = (rings.outputs.region.fd, rings.wake_infer.fd, rings.wake_publish.fd, rings.board.region.fd)
-    plan = _infer_plan(setup, found) if member.role == "infer" else _publish_plan(setup, found, boot)
+    if member.role == "verify":
+        _brief_verify(member, setup, found, rings)
+        return
+    shared: tuple[int, ...] = (
+        rings.outputs.region.fd,
+        rings.wake_infer.fd,
+        rings.wake_publish.fd,
+        rings.board.region.fd,
+    )
+    infer = member.role == "infer"
+    plan = _infer_plan(setup, found) if infer else _publish_plan(setup, found, boot)
+    if rings.samples and not infer:
+        shared = (*shared, rings.wake_verify.fd)
     member.tell("configure", plan, shared, wait_s=_SEND_S)
     for index, source in enumerate(setup.sources):
         frames = rings.frames[index].region.fd
-        fds = (frames, rings.spaces[index].fd) if member.role == "infer" else (frames,)
+        fds = (frames, rings.spaces[index].fd) if infer else (frames, *_sample(rings, index))
         member.tell("source", _source_plan(source), fds, wait_s=_SEND_S)
+
+
+def _sample(rings: Rings, index: int) -> tuple[int, ...]:
+    return (rings.samples[index].region.fd,) if rings.samples else ()
+
+
+def _brief_verify(member: Member, setup: Setup, found: Prepared, rings: Rings) -> None:
+    # What TensorRT needs to run the model, ONNX Runtime can do nothing with.
+    libraries = found.engine.plugins if found.engine.backend == "onnxruntime" else ()
+    plan = VerifyPlan(
+        reference=found.reference,
+        libraries=libraries,
+        tensors=found.outputs.tensors,
+        postprocess=_postprocess_plan(setup, found),
+        fixed_batch=found.fixed_batch,
+        row=rings.verify_row,
+        sources=len(rings.samples),
+    )
+    member.tell("configure", _plain(plan), (rings.wake_verify.fd, rings.board.region.fd), wait_s=_SEND_S)
+    for sample in rings.samples:
+        member.tell("source", None, (sample.region.fd,), wait_s=_SEND_S)
 
 
 def _brief_capture(member: Member, setup: Setup, rings: Rings) -> None:
@@ -164,9 +201,10 @@ def _brief_capture(member: Member, setup: Setup, rings: Rings) -> None:
         skip=table.counts().captured if resumable else 0,
         row=FIRST_CAPTURE_ROW + member.source,
         profile=setup.settings.daemon.profile,
+        verify_every=setup.settings.monitor.verify_every,
     )
     fds = (table.region.fd, rings.wake_infer.fd, rings.spaces[member.source].fd, rings.board.region.fd)
-    member.tell("configure", _plain(plan), fds, wait_s=_SEND_S)
+    member.tell("configure", _plain(plan), (*fds, *_sample(rings, member.source)), wait_s=_SEND_S)
 
 
 def _fit(setup: Setup) -> dict[str, object]:
@@ -221,21 +259,27 @@ def _publish_plan(setup: Setup, found: Prepared, boot: str) -> dict[str, Any]:
             model=found.model,
             task=spec.task,
             outputs=found.outputs,
-            postprocess={
-                "task": spec.task,
-                "labels": found.labels,
-                "score_threshold": spec.output.score_threshold,
-                "iou_threshold": spec.output.iou_threshold,
-                "max_detections": spec.output.max_detections,
-                "resize": spec.input.resize,
-                "align": spec.input.align,
-                "nms": spec.decoder != "end2end",
-            },
+            postprocess=_postprocess_plan(setup, found),
             curve=None if curve is None else curve.model_dump(mode="json"),
             sources=len(setup.sources),
             profile=setup.settings.daemon.profile,
         )
     )
+
+
+def _postprocess_plan(setup: Setup, found: Prepared) -> dict[str, object]:
+    spec = setup.spec
+    # The form of `edged.stages.postprocess.plan.PostprocessPlan`.
+    return {
+        "task": spec.task,
+        "labels": found.labels,
+        "score_threshold": spec.output.score_threshold,
+        "iou_threshold": spec.output.iou_threshold,
+        "max_detections": spec.output.max_detections,
+        "resize": spec.input.resize,
+        "align": spec.input.align,
+        "nms": spec.decoder != "end2end",
+    }
 
 
 def _plain(plan: msgspec.Struct) -> dict[str, Any]:

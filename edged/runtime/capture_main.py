@@ -20,12 +20,14 @@ from edged.shm.board import Board
 from edged.shm.frame_table import FrameTable
 from edged.shm.pixels import FramePixels
 from edged.shm.region import Region
+from edged.shm.sample import Sample
 from edged.shm.wake import Wake
 from edged.stages.capture.fit import FitPlan, Fitter
 from edged.stages.capture.loop import CaptureLoop
 from edged.stages.capture.pacing import Pacer, RateCap
 from edged.stages.capture.readers import open_reader
 from edged.stages.capture.readers.base import DecodeError, Reader, ReadFailedError
+from edged.stages.capture.sampling import Sampler
 from edged.stages.capture.uri import SourceUri, parse
 
 
@@ -36,7 +38,7 @@ def serve(_name: str, control: Control) -> None:
     control.tell("hello")
     note = control.expect("configure")
     plan = msgspec.convert(note.body, CapturePlan)
-    frames, wake_infer, space, board = note.fds
+    frames, wake_infer, space, board, *sample = note.fds
     table = FrameTable(Region(frames))
     table.set_ended(False)
     source = parse(plan.uri)
@@ -62,6 +64,7 @@ def serve(_name: str, control: Control) -> None:
         cap=RateCap(plan.fps) if plan.fps else None,
         repeat=plan.repeat,
         pause=control.pause,
+        sampler=Sampler(Sample(Region(sample[0])), plan.verify_every) if sample else None,
     )
     try:
         _skip(reader, plan.skip, control)

@@ -27,6 +27,7 @@ _ROLES = {
     "capture": "edged.runtime.capture_main",
     "infer": "edged.runtime.infer_main",
     "publish": "edged.runtime.publish_main",
+    "verify": "edged.runtime.verify_main",
 }
 
 

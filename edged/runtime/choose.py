@@ -84,4 +84,5 @@ def _chosen(found: Selection, prepared: PreparedModel) -> ChosenEngine:
         max_batch=manifest.max_batch,
         plugins=tuple(plugin.path for plugin in manifest.plugins),
         note=note,
+        agreement_bound=manifest.agreement_bound,
     )

@@ -37,7 +37,7 @@ class Launcher(Protocol):
         """Start a child.
 
         Args:
-            role: ``prepare``, ``capture``, ``infer`` or ``publish``.
+            role: ``prepare``, ``capture``, ``infer``, ``publish`` or ``verify``.
             name: shows in process lists.
         """
         ...

@@ -17,7 +17,7 @@ class Member:
     """One child: who it is, and how it is doing.
 
     Attributes:
-        role: ``prepare``, ``capture``, ``infer`` or ``publish``.
+        role: ``prepare``, ``capture``, ``infer``, ``publish`` or ``verify``.
         name: the source's name for capture, else the role.
         source: index of the source; -1 for the others.
         running: its process and channel; None while it is down.
@@ -46,6 +46,17 @@ class Member:
     def tell(self, kind: str, body: object = None, fds: tuple[int, ...] = (), *, wait_s: float = 0.0) -> bool:
         """Send it a note; False when it is down or does not listen."""
         return self.running is not None and self.running[1].send(kind, body, fds, wait_s=wait_s)
+
+
+IN_WORDS: dict[SourceState, str] = {
+    "opening": "is opening",
+    "live": "is live",
+    "stalled": "is stalled",
+    "backoff": "is down and will be tried again",
+    "ended": "has ended",
+    "failed": "has failed",
+}
+"""What a source does, for people."""
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ class ChosenEngine(msgspec.Struct, frozen=True, kw_only=True):
         max_batch: most frames in a batch that it takes; None where there is no limit.
         plugins: custom-operator libraries that it needs.
         note: what the user should know of the choice; empty if nothing.
+        agreement_bound: points of agreement with FP32 below which it is not to fall; None where nothing was measured.
     """
 
     backend: str
@@ -38,6 +39,7 @@ class ChosenEngine(msgspec.Struct, frozen=True, kw_only=True):
     max_batch: int | None
     plugins: tuple[str, ...] = ()
     note: str = ""
+    agreement_bound: float | None = None
 
 
 class PreparePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +63,7 @@ class PreparePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """For a capture process; descriptors: frame ring, wake infer, space, board.
+    """For a capture process; descriptors: frame ring, wake infer, space, board, and a sample where one is wanted.
 
     Attributes:
         uri: with its credentials: never log it.
@@ -72,6 +74,7 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
         skip: pictures to pass over first: those that were taken before the process was replaced.
         row: row of the board.
         profile: name the stages for Nsight Systems.
+        verify_every: copy one frame in so many into the sample; 0 for none.
     """
 
     uri: str
@@ -82,10 +85,11 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
     skip: int
     row: int
     profile: bool = False
+    verify_every: int = 0
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One source for infer (descriptors: frame ring, space) or publish (descriptor: frame ring)."""
+    """One source for infer (descriptors: frame ring, space) or publish (frame ring, sample where there is one)."""
 
     name: str
     max_age_ns: int | None
@@ -135,7 +139,8 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PublishPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """For the publish process; descriptors: output ring, wake infer, wake publish, board; then one message a source."""
+    """For the publish process; descriptors: output ring, wake infer, wake publish, board, and wake verify where there
+    is a verify process; then one message a source."""
 
     bind: list[str]
     device: str
@@ -147,3 +152,25 @@ class PublishPlan(msgspec.Struct, frozen=True, kw_only=True):
     curve: dict[str, str] | None
     sources: int
     profile: bool = False
+
+
+class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """For the verify process; descriptors: wake verify, board; then one message a source, with its sample.
+
+    Attributes:
+        reference: path of the prepared graph, in FP32.
+        libraries: of custom operators that it needs.
+        tensors: its outputs.
+        postprocess: as publish's.
+        fixed_batch: the only batch size that the model takes, or None.
+        row: row of the board.
+        sources: how many source messages follow.
+    """
+
+    reference: str
+    libraries: tuple[str, ...]
+    tensors: tuple[TensorSpec, ...]
+    postprocess: dict[str, object]
+    fixed_batch: int | None
+    row: int
+    sources: int

@@ -21,9 +21,11 @@ from edged.shm.board import PUBLISH_ROW, Board
 from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import OutputTable
 from edged.shm.region import Region
+from edged.shm.sample import Sample
 from edged.shm.wake import Wake
 from edged.stages.postprocess.plan import PostprocessPlan
 from edged.stages.postprocess.predictions import Postprocessor
+from edged.stages.publish.hand_over import HandOver
 from edged.stages.publish.loop import PROFILED, Feed, Identity, PublishLoop, Task
 from edged.stages.publish.publisher import Publisher
 from edged.stages.publish.security import ServerCurve, load_server_curve
@@ -62,8 +64,8 @@ def serve(_name: str, control: Control) -> None:
     control.tell("hello")
     note = control.expect("configure")
     plan = msgspec.convert(note.body, PublishPlan)
-    outputs_fd, wake_infer_fd, wake_fd, board_fd = note.fds
-    feeds = _feeds(control, plan.sources)
+    outputs_fd, wake_infer_fd, wake_fd, board_fd, *wake_verify_fd = note.fds
+    feeds = _feeds(control, plan, wake_verify_fd)
     row = Board(Region(board_fd)).row(PUBLISH_ROW)
     sequences = SharedSequences(row, [(feed.name, feed.table) for feed in feeds])
     publisher = Publisher(
@@ -112,12 +114,19 @@ def _service(
     )
 
 
-def _feeds(control: Control, count: int) -> list[Feed]:
+def _feeds(control: Control, plan: PublishPlan, wake_verify_fd: list[int]) -> list[Feed]:
     feeds = []
-    for _ in range(count):
+    for _ in range(plan.sources):
         note = control.expect("source")
-        plan = msgspec.convert(note.body, SourcePlan)
-        feeds.append(Feed(plan.name, FrameTable(Region(note.fds[0])), plan.max_age_ns))
+        source = msgspec.convert(note.body, SourcePlan)
+        frames, *sample = note.fds
+        hand_over = None
+        if sample:
+            hand_over = HandOver(Sample(Region(sample[0])), plan.outputs.tensors, Wake(wake_verify_fd[0]))
+        feeds.append(Feed(source.name, FrameTable(Region(frames)), source.max_age_ns, hand_over))
+    for fd in wake_verify_fd:
+        # The process that this one replaces may have handed over a sample and died before it said so.
+        Wake(fd).set()
     return feeds
 
 

@@ -8,22 +8,26 @@ from collections.abc import Sequence
 from edged.shm.board import FIRST_CAPTURE_ROW, Board
 from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import OutputLayout, OutputTable
+from edged.shm.sample import Sample
 from edged.shm.wake import Wake
 
 _PATIENCE_S = 0.3
 
 
 class Rings:
-    """A frame ring and a wake-up a source, one output ring, the board, and the wake-ups of infer and publish.
+    """A frame ring and a wake-up a source, one output ring, the board, and the wake-ups of infer, publish and verify.
 
     Args:
         live: for every source, whether it is live.
         slots: of the infer pipeline, K.
         frame_bytes: of the largest frame.
         outputs: layout of the output ring.
+        verify: whether there is a verify process: then each source has room for a sample.
     """
 
-    def __init__(self, live: Sequence[bool], *, slots: int, frame_bytes: int, outputs: OutputLayout) -> None:
+    def __init__(
+        self, live: Sequence[bool], *, slots: int, frame_bytes: int, outputs: OutputLayout, verify: bool = False
+    ) -> None:
         # Live: K frames in flight, one that waits, one being written. Lossless: K batches in flight and one being
         # filled.
         lossless_slots = (slots + 1) * outputs.max_batch
@@ -36,20 +40,25 @@ class Rings:
         self.outputs.be_patient_for(_PATIENCE_S)
         for table in self.frames:
             table.be_patient_for(_PATIENCE_S)
-        self.board = Board.create(FIRST_CAPTURE_ROW + len(live))
+        self.samples = [Sample.create(frame_bytes, outputs.tensors) for _ in live] if verify else []
+        self.verify_row = FIRST_CAPTURE_ROW + len(live)
+        self.board = Board.create(self.verify_row + 1)
         self.wake_infer = Wake()
         self.wake_publish = Wake()
+        self.wake_verify = Wake()
 
     def wake_all(self) -> None:
         """Wake every process, so that it looks at its control channel."""
-        for wake in (self.wake_infer, self.wake_publish, *self.spaces):
+        for wake in (self.wake_infer, self.wake_publish, self.wake_verify, *self.spaces):
             wake.set()
 
     def close(self) -> None:
         """Release everything; the memory goes with the last process that maps it."""
         for table in self.frames:
             table.close()
+        for sample in self.samples:
+            sample.close()
         self.outputs.close()
         self.board.close()
-        for wake in (self.wake_infer, self.wake_publish, *self.spaces):
+        for wake in (self.wake_infer, self.wake_publish, self.wake_verify, *self.spaces):
             wake.close()

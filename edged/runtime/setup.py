@@ -137,7 +137,6 @@ def without_effect(settings: Settings) -> list[str]:
     monitor = settings.monitor
     found = {
         "monitor.governor": monitor.governor != "off",
-        "monitor.verify_every": monitor.verify_every != 0,
     }
     keys = [key for key, changed in found.items() if changed]
     return keys + [f"decode of source {source.name}" for source in settings.sources if source.decode == "hardware"]

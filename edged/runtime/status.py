@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from edged.messages import (
     DaemonState,
@@ -17,6 +18,7 @@ from edged.messages import (
     ProcessStats,
     SourceHealth,
     StageTime,
+    Verified,
 )
 from edged.runtime.members import Member, SourceStatus
 from edged.runtime.rings import Rings
@@ -27,6 +29,7 @@ from edged.shm.board import (
     INFER_STAGES,
     PUBLISH_ROW,
     PUBLISH_STAGES,
+    VERIFY_STAGES,
     Row,
 )
 from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, FrameTable
@@ -48,6 +51,7 @@ class StatsBody(msgspec.Struct, kw_only=True):
 
     uptime_s: float
     processes: dict[str, ProcessStats]
+    verified: Verified | UnsetType = UNSET
 
 
 def source_health(table: FrameTable, status: SourceStatus) -> SourceHealth:
@@ -108,8 +112,10 @@ def log_remarks(remarks: Sequence[tuple[str, str]]) -> None:
         _LOG.log(logging.WARNING if severity == "warning" else logging.INFO, "%s", text)
 
 
-def stats(started_s: float, members: Sequence[Member], rings: Rings) -> StatsBody:
-    """Where the time went so far."""
+def stats(
+    started_s: float, members: Sequence[Member], rings: Rings, verified: Verified | UnsetType = UNSET
+) -> StatsBody:
+    """Where the time went so far, and what the verify process found."""
     board = rings.board
     own = time.process_time()
     processes = {"supervisor": ProcessStats(cpu_s=round(own, 4))}
@@ -118,11 +124,14 @@ def stats(started_s: float, members: Sequence[Member], rings: Rings) -> StatsBod
             stages = _stages(board.row(INFER_ROW), INFER_STAGES)
         elif member.role == "publish":
             stages = _stages(board.row(PUBLISH_ROW), PUBLISH_STAGES)
+        elif member.role == "verify":
+            stages = _stages(board.row(rings.verify_row), VERIFY_STAGES)
         else:
             stages = _stages(board.row(FIRST_CAPTURE_ROW + member.source), CAPTURE_STAGES)
         cpu_s = cpu_seconds(member.running[0].pid) if member.running else 0.0
         processes[member.label] = ProcessStats(cpu_s=cpu_s, restarts=member.restarts, stages=stages)
-    return StatsBody(uptime_s=round(time.monotonic() - started_s, 3), processes=processes)
+    uptime_s = round(time.monotonic() - started_s, 3)
+    return StatsBody(uptime_s=uptime_s, processes=processes, verified=verified)
 
 
 def _stages(row: Row, names: Sequence[str]) -> dict[str, StageTime]:

@@ -20,14 +20,15 @@ from edged.engine.lease import Lease
 from edged.errors import EdgedError, InternalError, SharedMemoryError
 from edged.messages import DaemonState, EngineHealth, SourceState
 from edged.runtime import briefing, status
-from edged.runtime.accounts import close_accounts, wait_for_results
+from edged.runtime.accounts import close_accounts, repair, wait_for_results
 from edged.runtime.briefing import Prepared
 from edged.runtime.channel import ChannelClosedError, Note
 from edged.runtime.launch import Launcher
-from edged.runtime.members import Member, SourceStatus, describe_exit, error_from
+from edged.runtime.members import IN_WORDS, Member, SourceStatus, describe_exit, error_from
 from edged.runtime.rings import Rings
 from edged.runtime.setup import Setup
 from edged.runtime.signals import StopSignal
+from edged.runtime.verify import Data, Verification
 
 _LOG = logging.getLogger("edged")
 _PREPARE_S = 900.0
@@ -36,14 +37,6 @@ _HEALTH_EVERY_S = 1.0
 _REAP_S = 2.0
 _TOO_MANY_DEATHS = 5
 _DRAIN_STEP_S = 0.02
-_IN_WORDS: dict[SourceState, str] = {
-    "opening": "is opening",
-    "live": "is live",
-    "stalled": "is stalled",
-    "backoff": "is down and will be tried again",
-    "ended": "has ended",
-    "failed": "has failed",
-}
 
 
 class StopRequestedError(Exception):
@@ -75,6 +68,7 @@ class Supervisor:
         self._infer = Member("infer", "model")
         self._publish = Member("publish", "socket")
         self._captures = [Member("capture", name, index) for index, name in enumerate(self._names)]
+        self._verification = Verification(setup.settings.monitor.verify_every, self._announce)
         self._state: DaemonState = "starting"
         self._prepared: Prepared | None = None
         self._rings: Rings | None = None
@@ -133,6 +127,10 @@ class Supervisor:
         for capture in self._captures:
             if capture.running:
                 self._brief(capture)
+        self._verification.begin(self._prepared.engine, self._prepared.reference)
+        for member in self._verification.members:
+            self._launch(member)
+            self._brief(member)
 
     def _all_done(self) -> bool:
         return all(state.over for state in self.statuses) and self._settled()
@@ -175,6 +173,7 @@ class Supervisor:
         try:
             self._tell_health()
             self._check_sources()
+            self._verification.watch(self._rings.samples if self._rings else ())
         except SharedMemoryError as error:
             # Somebody was stopped with a lock in hand. Health has nothing exact to say until that is over.
             _LOG.warning("no health this second: %s", error)
@@ -187,7 +186,7 @@ class Supervisor:
         return max(0.0, min([*due, now + _HEALTH_EVERY_S, self._next_health_s or now + 1.0]) - now)
 
     def _everybody(self) -> list[Member]:
-        return [self._publish, self._infer, *self._captures]
+        return [self._publish, self._infer, *self._captures, *self._verification.members]
 
     def _listen(self, member: Member) -> None:
         while member.running is not None:
@@ -216,6 +215,8 @@ class Supervisor:
                 status.log_remarks(note.body["remarks"])
         elif note.kind == "subscriptions":
             self._subscriptions = max(self._subscriptions, note.body)
+        elif note.kind == "checked":
+            self._verification.checked(note)
 
     def _on_source_note(self, member: Member, note: Note) -> None:
         if note.kind == "opened":
@@ -271,7 +272,11 @@ class Supervisor:
             if self._prepared is None:
                 raise member.error or InternalError(f"the process that prepares the model {how}")
             return
-        self._repair(member)
+        if member is self._verification.member:
+            self._verification.died(how)
+            return
+        if self._rings is not None:
+            repair(self._rings, member, self._names)
         if member.source >= 0:
             self._on_capture_death(member, how)
             return
@@ -298,20 +303,6 @@ class Supervisor:
         now = time.monotonic()
         member.start_at = now + member.backoff.died(now)
 
-    def _repair(self, member: Member) -> None:
-        """Put in order what a dead child left in shared memory."""
-        if self._rings is None:
-            return
-        if member.source >= 0:
-            self._rings.frames[member.source].reclaim_written()
-        elif member is self._infer:
-            delivered = self._rings.outputs.delivered()
-            for index, table in enumerate(self._rings.frames):
-                lost = table.reclaim_taken(delivered.get(index, set()))
-                if lost:
-                    _LOG.warning("%d frame(s) of source %s were lost with infer", lost, self._names[index])
-            self._rings.wake_all()
-
     # what is told ----------------------------------------------------------------------------------------------------
 
     def _set_source(self, index: int, state: SourceState, reason: str, *, decode: str | None = None) -> None:
@@ -322,7 +313,7 @@ class Supervisor:
             current.decode = decode
         if changed:
             severity = "warning" if state in ("backoff", "stalled") else "error" if state == "failed" else "info"
-            text = f"source {self._names[index]} {_IN_WORDS[state]}" + (f": {reason}" if reason else "")
+            text = f"source {self._names[index]} {IN_WORDS[state]}" + (f": {reason}" if reason else "")
             self._announce(f"source-{state}", self._names[index], severity, text)
 
     def _source_failed(self, index: int, reason: str, error: EdgedError) -> None:
@@ -335,11 +326,12 @@ class Supervisor:
         if len(errors) == len(self.statuses) and self._settled():
             raise errors[0]
 
-    def _announce(self, kind: str, source: str, severity: str, text: str) -> None:
+    def _announce(self, kind: str, source: str, severity: str, text: str, data: Data | None = None) -> None:
         level = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}[severity]
         _LOG.log(level, "%s", text)
         if self._publish.ready:
-            self._publish.tell("event", {"kind": kind, "source": source, "severity": severity, "text": text})
+            body = {"kind": kind, "source": source, "severity": severity, "text": text, "data": data or {}}
+            self._publish.tell("event", body)
 
     def _tell_health(self) -> None:
         if self._rings is None or not self._publish.ready:
@@ -347,13 +339,15 @@ class Supervisor:
         members = [self._publish, self._infer, *self._captures]
         body = status.health(self._state, self._names, self.statuses, members, self._rings, self._engine)
         self._publish.tell("health", msgspec.to_builtins(body))
-        self._publish.tell("stats", msgspec.to_builtins(status.stats(self._started_s, members, self._rings)))
+        verified = self._verification.figures(self._rings.samples)
+        stats = status.stats(self._started_s, [*members, *self._verification.members], self._rings, verified)
+        self._publish.tell("stats", msgspec.to_builtins(stats))
 
     # the end ---------------------------------------------------------------------------------------------------------
 
     def _shut_down(self, linger_ms: int) -> None:
         self._state = "stopping"
-        self._end([self._prepare], 0.0)
+        self._end([self._prepare, *self._verification.members], 0.0)
         self._end(self._captures, 0.4)
         self._end([self._infer], 1.1)
         if self._rings is not None:

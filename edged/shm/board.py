@@ -17,6 +17,7 @@ from edged.shm.region import Region
 CAPTURE_STAGES = ("decode", "fit", "hand-over")
 INFER_STAGES = ("collate", "submit", "infer", "deliver")
 PUBLISH_STAGES = ("take", "postprocess", "send")
+VERIFY_STAGES = ("reference", "compare")
 _ROW_WORDS = 32
 _BEATS, _BEAT_NS, _SPARE, _STAGES = 0, 1, 2, 8
 _STAGE_WORDS = 3

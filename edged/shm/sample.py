@@ -127,9 +127,7 @@ class Sample:
         words = self.words
         words[_TRIED] = words[_HELD]
         captured_ns, captured_at_ns, width, height, input_width, input_height = words[_RECORD:_SHAPES]
-        return FrameRecord(
-            0, words[_HELD] - 1, captured_ns, captured_at_ns, width, height, input_width, input_height
-        )
+        return FrameRecord(0, words[_HELD] - 1, captured_ns, captured_at_ns, width, height, input_width, input_height)
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """The frame's shape of an output tensor."""

@@ -17,7 +17,7 @@ from edged.runtime import briefing
 from edged.runtime.channel import Channel, Note
 from edged.runtime.launch import ThreadLauncher
 from edged.runtime.members import Member
-from edged.runtime.plans import CapturePlan, InferPlan, PreparePlan, PublishPlan, SourcePlan
+from edged.runtime.plans import CapturePlan, InferPlan, PreparePlan, PublishPlan, SourcePlan, VerifyPlan
 from edged.runtime.setup import Setup, resolve
 from edged.settings import Settings
 from edged.stages.capture.fit import FitPlan
@@ -293,3 +293,25 @@ def test_a_source_that_cannot_be_opened_is_named_without_its_credentials(told: T
     error = told.setup.sources[0].refusal("no such camera")
     assert type(error) is SourceError
     assert str(error) == "source camera: rtsp://***@host/s: no such camera; mend or remove the source"
+
+
+def test_what_is_verified_goes_from_capture_over_publish_to_verify(tmp_path: Path) -> None:
+    told = Told(make_setup(tmp_path, monitor={"verify_every": 7}))
+
+    def same(fd: int, wanted: int) -> bool:
+        return os.fstat(fd).st_ino == os.fstat(wanted).st_ino
+
+    (capture,) = told.notes("capture", 1)
+    assert msgspec.convert(capture.body, CapturePlan).verify_every == 7
+    assert len(capture.fds) == 5
+    publish = told.notes("publish")
+    assert [len(note.fds) for note in publish] == [5, 2, 2, 2]
+    verify = told.notes("verify")
+    assert [len(note.fds) for note in verify] == [2, 1, 1, 1]
+    sample = told.rings.samples[1].region.fd
+    assert all(same(fd, sample) for fd in (capture.fds[4], publish[2].fds[1], verify[2].fds[0]))
+    plan = msgspec.convert(verify[0].body, VerifyPlan)
+    assert (plan.reference, plan.sources, plan.row) == ("/state/graph.onnx", 3, told.rings.verify_row)
+    assert plan.postprocess == msgspec.convert(publish[0].body, PublishPlan).postprocess
+    close_fds(capture, *publish, *verify)
+    told.rings.close()

@@ -18,6 +18,7 @@ from edged.shm.wake import Wake
 from edged.stages.capture.fit import Fitter
 from edged.stages.capture.pacing import Pacer, RateCap
 from edged.stages.capture.readers.base import DecodeError, Picture, Reader
+from edged.stages.capture.sampling import Sampler
 
 _DECODE, _FIT, _HAND_OVER = range(3)
 _LONGEST_WAIT_S = 0.5
@@ -38,6 +39,7 @@ class CaptureLoop:
         cap: upper bound of the rate; None for none.
         repeat: whether to start again at the end.
         pause: waits the given seconds at the most and tells whether the source is to stop.
+        sampler: sets frames aside for the verify process; None where there is none.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class CaptureLoop:
         cap: RateCap | None,
         repeat: bool,
         pause: Callable[[float], bool],
+        sampler: Sampler | None = None,
     ) -> None:
         self._reader = reader
         self._fitter = fitter
@@ -66,6 +69,7 @@ class CaptureLoop:
         self._cap = cap
         self._repeat = repeat
         self._pause = pause
+        self._sampler = sampler
 
     def run(self) -> bool:
         """Work until the source ends (True) or is told to stop (False).
@@ -120,7 +124,8 @@ class CaptureLoop:
         height, width = picture.image.shape[:2]
         in_height, in_width = self._fitter.input_size(height, width)
         with self._row.timed(_FIT):
-            self._fitter.fit(picture.image, self._pixels.frame(slot, in_height, in_width))
+            pixels = self._pixels.frame(slot, in_height, in_width)
+            self._fitter.fit(picture.image, pixels)
         with self._row.timed(_HAND_OVER):
             frame = FrameRecord(
                 source=0,
@@ -133,7 +138,11 @@ class CaptureLoop:
                 input_height=in_height,
                 file=picture.file,
             )
-            self._table.commit(slot, frame, time.monotonic_ns())
+            if self._sampler is not None:
+                self._sampler.look(pixels, frame)
+            frame_id = self._table.commit(slot, frame, time.monotonic_ns())
+            if self._sampler is not None:
+                self._sampler.seal(frame_id)
             self._wake_infer.set()
         self._row.beat()
         return True

@@ -31,6 +31,7 @@ from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, Counts, 
 from edged.shm.output_table import BatchTimes, OutputTable
 from edged.shm.pixels import OutputTensors
 from edged.shm.wake import Wake
+from edged.stages.publish.hand_over import HandOver
 
 _TAKE, _POSTPROCESS, _SEND = range(3)
 PROFILED = {"_take": "take"}
@@ -73,11 +74,13 @@ class Feed:
         name: of the source.
         table: its ring's counters.
         max_age_ns: results older than this are dropped; None for lossless sources.
+        hand_over: takes what the verify process is to look at; None where there is none.
     """
 
     name: str
     table: FrameTable
     max_age_ns: int | None
+    hand_over: HandOver | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +171,11 @@ class PublishLoop:
         self._row.add(_TAKE, time.monotonic_ns() - wall, time.process_time_ns() - cpu)
         for place, frame in enumerate(frames):
             # After a kill the batch is read again: what was settled before is not sent twice.
-            if frame.frame_id > self._feeds[frame.source].table.settled:
-                self._publish_frame(outputs, place, frame, times, len(frames))
+            feed = self._feeds[frame.source]
+            if frame.frame_id > feed.table.settled:
+                published = self._publish_frame(outputs, place, frame, times, len(frames))
+                if feed.hand_over is not None:
+                    feed.hand_over.settled(frame.frame_id, outputs, place, published=published)
         self._outputs.release(slot)
         self._wake_infer.set()
         self._row.beat()
@@ -196,26 +202,28 @@ class PublishLoop:
         frame: FrameRecord,
         times: BatchTimes,
         count: int,
-    ) -> None:
+    ) -> bool:
+        """Publish a frame's result, or drop it; whether it was published."""
         feed = self._feeds[frame.source]
         start, cpu = time.monotonic_ns(), time.process_time_ns()
         if feed.max_age_ns is not None and start - frame.captured_ns > feed.max_age_ns:
             feed.table.settle(frame.frame_id, published=False)
-            return
+            return False
         if feed.table.attempt(frame.frame_id) > _TRIES:
             feed.table.give_up(frame.frame_id)
-            return
+            return False
         result = self._postprocess(outputs, place, frame)
         now, cpu_now = time.monotonic_ns(), time.process_time_ns()
         self._row.add(_POSTPROCESS, now - start, cpu_now - cpu)
         if feed.max_age_ns is not None and now - frame.captured_ns > feed.max_age_ns:
             feed.table.settle(frame.frame_id, published=False)
-            return
+            return False
         seq = feed.table.settle(frame.frame_id, published=True)
         message = self._message(feed, frame, times, count, result, seq, now, now - start)
         self._send(self._topics[frame.source], message, result.blobs)
         self._recent[frame.source].add(now, now - frame.captured_ns)
         self._row.add(_SEND, time.monotonic_ns() - now, time.process_time_ns() - cpu_now)
+        return True
 
     def _message(
         self,

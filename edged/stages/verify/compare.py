@@ -64,10 +64,10 @@ class Comparer:
             return agreement.tensors(_first(ours), _first(reference))
         if self._task == "segmentation":
             return agreement.labels(self._labels(ours, frame), self._labels(reference, frame))
-        results = [self._postprocess(outputs, 0, frame) for outputs in (ours, reference)]
+        found, wanted = self._postprocess(ours, 0, frame), self._postprocess(reference, 0, frame)
         if self._task == "detection":
-            return agreement.detections(*(_boxes(result) for result in results))
-        return agreement.top1(*(_classes(result) for result in results))
+            return agreement.detections(_boxes(found), _boxes(wanted))
+        return agreement.top1(_classes(found), _classes(wanted))
 
     def _labels(self, outputs: Outputs, frame: FrameRecord) -> NDArray[Any]:
         # The mask as it comes: publish's result holds it as a PNG. Padding would agree by itself.

@@ -64,20 +64,20 @@ class VerifyLoop:
         for feed in feeds:
             feed.sample.recover_tried()
 
-    def run(self, should_stop: Callable[[], bool], wait: Callable[[], object]) -> None:
+    def run(self, should_stop: Callable[[], bool], wait: Callable[[], bool]) -> None:
         """Work until told to stop.
 
         Args:
             should_stop: looked at before every frame.
-            wait: returns when there may be a sample, or after a while.
+            wait: waits for the wake-up that comes with every sample, a while at the most; whether it came.
         """
+        # At first there may be one whose wake-up the process before this one has taken.
+        awake = True
         while not should_stop():
-            # One of every source in turn: none is looked at twice before another that is ready.
-            for source in range(len(self._feeds)):
+            for source in range(len(self._feeds) if awake else 0):
                 if self._feeds[source].sample.ready and not should_stop():
                     self._check(source)
-            if not any(feed.sample.ready for feed in self._feeds):
-                wait()
+            awake = wait()
 
     def _check(self, source: int) -> None:
         sample, arrays = self._feeds[source]
