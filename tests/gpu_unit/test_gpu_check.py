@@ -132,13 +132,10 @@ def test_quantized_networks_have_their_nodes_where_tensorrt_wants_them() -> None
 
 
 def test_convolutions_are_counted_by_what_they_take() -> None:
-    class Engine:
-        def layers(self) -> dict[str, Any]:
-            kinds = ("Thirty-two wide channel vectorized row major Int8 format", "Row major linear FP16 format")
-            convs = [{"LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": kind}]} for kind in kinds]
-            return {"Layers": [*convs, {"LayerType": "Reformat"}, "a name alone"]}
-
-    assert int8.convolution_types(Engine()) == (2, {"Int8": 1, "Half": 1})  # type: ignore[arg-type]
+    kinds = ("Thirty-two wide channel vectorized row major Int8 format", "Row major linear FP16 format")
+    convs = [{"LayerType": "CaskConvolution", "Inputs": [{"Format/Datatype": kind}]} for kind in kinds]
+    described = {"Layers": [*convs, {"LayerType": "Reformat"}, "a name alone"]}
+    assert int8.convolution_types(described) == (2, {"Int8": 1, "Half": 1})
 
 
 def loaded(gpu: FakeGpu, folder: Path) -> Model:

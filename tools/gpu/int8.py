@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from edged.gpu.engines import Engine
 from tools.gpu.fast import TARGETS, ratio
+from tools.gpu.input_step import input_step
 from tools.gpu.quantize import as_wanted, survey
 from tools.gpu.results import attempt
-from tools.gpu.input_step import input_step
 from tools.gpu.rig import Host
 
 MODELS = ("resnet18-int8", "resnet50-int8")
@@ -31,17 +31,20 @@ def graph(folder: Path, name: str) -> dict[str, Any]:
 
 def layers(host: Host, name: str) -> dict[str, Any]:
     """How many of the engine's convolutions take INT8, by what TensorRT says of its layers."""
-    with host.model(name, "int8") as model:
-        convs, counts = convolution_types(model.engine)
+    with host.model(name, "int8") as model, closing(model.engine.context("layers")) as context:
+        (given,) = model.engine.info.inputs
+        # Types are told only once the shapes are known.
+        context.set_shape(given.name, given.ranges[max(0, context.profile)].best)
+        convs, counts = convolution_types(model.engine.layers(context))
     share = sum(count for kind, count in counts.items() if kind == "Int8") / max(1, convs)
     target = f">= {_MOST_OF_THE_CONVOLUTIONS:.0%} in INT8"
     return {"ok": share >= _MOST_OF_THE_CONVOLUTIONS, "target": target, "convolutions": convs, "inputs": dict(counts)}
 
 
-def convolution_types(engine: Engine) -> tuple[int, Counter[str]]:
+def convolution_types(described: dict[str, Any]) -> tuple[int, Counter[str]]:
     """Convolutions of an engine, and how many by type of the first input (``Int8``, ``Half``, ``Float``)."""
     counts: Counter[str] = Counter()
-    for layer in engine.layers().get("Layers", []):
+    for layer in described.get("Layers", []):
         if not isinstance(layer, dict):
             continue  # names alone: the engine was built without details
         if "Convolution" not in f"{layer.get('LayerType')} {layer.get('ParameterType')}":
