@@ -54,7 +54,7 @@ class Net:
         spread: float = 1.0,
         **attributes: Any,
     ) -> str:
-        """A convolution (or ConvTranspose by ``kind``); ``spread`` is the ratio of its largest to its smallest filters."""
+        """A convolution, or another ``kind``; ``spread`` is the ratio of its largest to its smallest filters."""
         kind = attributes.pop("kind", "Conv")
         fan = int(np.prod(shape[1:]))
         weights = self._rng.normal(0, fan**-0.5, shape)
@@ -99,7 +99,7 @@ def residual_net(opset: int = 17) -> onnx.ModelProto:
 
 
 def chain(spreads: dict[int, float] | None = None, length: int = 5) -> onnx.ModelProto:
-    """Convolutions ``c0`` to ``c<length-1>`` of 16 channels one after another, and a head; some are hard to quantize."""
+    """Convolutions ``c0`` to ``c<length-1>`` of 16 channels one after another, and a head; some spread widely."""
     net = Net()
     value = net.conv(net.image, (16, 3, 3, 3), "c0", pads=[1, 1, 1, 1])
     for index in range(1, length):

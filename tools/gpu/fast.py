@@ -41,7 +41,8 @@ class Alone:
             context.use_profile(profile, self._stream)
         context.set_shape(given.name, shape)
         for tensor in engine.info.tensors:
-            size = prod(context.shape(tensor.name)) * np.dtype(tensor.dtype).itemsize
+            # An image may have its three channels packed as four.
+            size = prod(context.shape(tensor.name)) * np.dtype(tensor.dtype).itemsize * 4 // 3
             buffer = stack.enter_context(closing(gpu.device_buffer(f"alone {tensor.name}", size)))
             context.bind(tensor.name, buffer.address)
         context.enqueue(self._stream)

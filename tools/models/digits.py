@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Handwritten digits as coloured pictures: scikit-learn's 1,797 of them, of which 1,097 are never trained on.
 
-The strokes are real (8×8 cells of 0 to 16, from scikit-learn, which the extra `train` brings); paper, ink, light, noise,
+The strokes are real (8×8 cells of 0 to 16, from scikit-learn, see the extra `train`); paper, ink, light, noise,
 and how the digit lies are drawn here. Picture k of a seed is always the same one.
 """
 
