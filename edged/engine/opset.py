@@ -30,6 +30,9 @@ def changed_opset(model: onnx.ModelProto, target: int) -> onnx.ModelProto:
     opset = default_opset(model)
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
+    if target < opset:
+        for node in nodes(changed.graph):
+            _without_defaults(node, target)
     newer = sorted({node.op_type for node in nodes(model.graph) if _since(node, opset) > min(opset, target)})
     if target < opset and not newer:
         # Every operator means the same in both: only the number has to change.
@@ -75,6 +78,21 @@ def _converted(model: onnx.ModelProto, opset: int, target: int, newer: list[str]
     del changed.opset_import[:]
     changed.opset_import.extend(kept)
     return changed
+
+
+def _without_defaults(node: onnx.NodeProto, opset: int) -> None:
+    """Drop attributes that an older opset does not know and that say nothing: PyTorch writes them out."""
+    if node.domain not in _DEFAULT_DOMAINS or not _exists(node.op_type, opset):
+        return
+    known = onnx.defs.get_schema(node.op_type, opset).attributes
+    words = [
+        attribute
+        for attribute in node.attribute
+        if attribute.name in known or attribute.type != onnx.AttributeProto.INT or attribute.i != 0
+    ]
+    if len(words) < len(node.attribute):
+        del node.attribute[:]
+        node.attribute.extend(words)
 
 
 def _without_newer_words(node: onnx.NodeProto, opset: int) -> None:

@@ -241,3 +241,16 @@ def test_the_largest_batch_that_fits() -> None:
     assert largest_batch(1000, 201, 100) == 4
     assert largest_batch(1000, 5000, 100) == 1
     assert largest_batch(1 << 40, 0, 1) == 128
+
+
+def test_words_that_say_nothing_do_not_stop_the_way_down() -> None:
+    # PyTorch's newer exporter writes this attribute out, which opset 17 does not know.
+    reduced = helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=0, noop_with_empty_axes=0)
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 4, 4])
+    result = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+    axes = numpy_helper.from_array(np.array([2, 3], np.int64), "axes")
+    graph = helper.make_graph([reduced], "g", [given], [result], [axes])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    lowered = changed_opset(model, 17)
+    (node,) = (node for node in lowered.graph.node if node.op_type == "ReduceMean")
+    assert {attribute.name for attribute in node.attribute} == {"keepdims", "axes"}
