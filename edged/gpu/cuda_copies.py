@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from edged.gpu.calls import failure
@@ -11,6 +12,7 @@ from edged.gpu.codes import STICKY
 
 _SINCE = 12080
 _MOST_ADDRESSES = 4096
+_MOST_TARGETS = 256
 
 
 class BatchedCopies:
@@ -30,6 +32,7 @@ class BatchedCopies:
         self.works = version >= _SINCE and all(hasattr(driver, name) for name in needed)
         # The bindings take only their own objects for addresses; making one takes longer than looking it up.
         self._addresses: dict[int, Any] = {}
+        self._targets: dict[tuple[int, tuple[int, ...]], tuple[list[Any], list[int]]] = {}
         if self.works:
             attributes = driver.CUmemcpyAttributes()
             attributes.srcAccessOrder = driver.CUmemcpySrcAccessOrder.CU_MEMCPY_SRC_ACCESS_ORDER_STREAM
@@ -46,12 +49,9 @@ class BatchedCopies:
         """
         if not self.works:
             return False
-        targets, sources, sizes = [], [], []
-        for source, size in pieces:
-            targets.append(self._address(target))
-            sources.append(self._address(source))
-            sizes.append(size)
-            target += size
+        known = self._addresses
+        sources = [known.get(source) or self._address(source) for source, _ in pieces]
+        targets, sizes = self._side_by_side(target, tuple([size for _, size in pieces]))
         outcome = self._driver.cuMemcpyBatchAsync(targets, sources, sizes, len(sizes), self._attributes, [0], 1, stream)
         if not outcome[0]:
             return True
@@ -60,6 +60,16 @@ class BatchedCopies:
         # Some pieces may be under way: copying them again moves the same bytes to the same place.
         self.works = False
         return False
+
+    def _side_by_side(self, target: int, sizes: tuple[int, ...]) -> tuple[list[Any], list[int]]:
+        """Where pieces go: to the same places in most batches."""
+        found = self._targets.get((target, sizes))
+        if found is None:
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            starts = accumulate(sizes[:-1], initial=target)
+            found = self._targets[target, sizes] = [self._address(start) for start in starts], list(sizes)
+        return found
 
     def _address(self, address: int) -> Any:
         found = self._addresses.get(address)

@@ -133,7 +133,7 @@ class CudaEvent(Owned):
                     return False
                 heard = self._bell.wait(min(left, _LOOK_S)) or heard
         finally:
-            if heard:
+            if heard and self._bell.shared:
                 # Something else that sets it may have been meant: whoever waits for that looks once too often.
                 self._bell.set()
         return True

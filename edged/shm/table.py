@@ -9,10 +9,11 @@ next finishes it.
 
 from __future__ import annotations
 
+from fcntl import F_OFD_SETLK, fcntl
 from types import TracebackType
 
 from edged.errors import SharedMemoryError
-from edged.shm.lock import FileLock
+from edged.shm.lock import LOCK, UNLOCK, FileLock
 from edged.shm.region import Region
 
 _MAGIC = 0x65646765_64303031
@@ -31,7 +32,11 @@ class Held:
         self._deadline_s = deadline_s
 
     def __enter__(self) -> None:
-        self._lock.acquire(self._deadline_s)
+        try:
+            fcntl(self._lock.fd, F_OFD_SETLK, LOCK)
+        except OSError:
+            # Held by somebody else, or what it raises then.
+            self._lock.acquire(self._deadline_s)
         if self._log[1]:
             try:
                 self._replay()
@@ -42,7 +47,7 @@ class Held:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lock.release()
+        fcntl(self._lock.fd, F_OFD_SETLK, UNLOCK)
 
 
 class Table:

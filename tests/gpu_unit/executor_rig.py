@@ -93,6 +93,7 @@ class Rig:
         """A batch from beginning to end."""
         assert self.executor is not None
         output = self.submit(slot, places, values)
+        self.executor.done(slot)  # as the loop does, before it waits
         assert self.executor.wait(slot, 1)
         self.executor.collect(slot)
         self.check(output, places, values)

@@ -9,13 +9,13 @@ import sys
 import time
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edged.errors import SharedMemoryError
 from edged.records import FrameRecord, Ready
-from edged.shm.frame_table import FrameTable
+from edged.shm.frame_table import READY, FrameTable
 from edged.shm.lock import FileLock
 from edged.shm.region import Region
 
@@ -156,7 +156,7 @@ def test_a_file_name_travels_with_its_frame() -> None:
 _WRITER = """
 import os, sys
 from edged.records import FrameRecord
-from edged.shm.frame_table import FrameTable
+from edged.shm.frame_table import READY, FrameTable
 from edged.shm.lock import FileLock
 from edged.shm.region import Region
 table = FrameTable(Region(int(sys.argv[1])))
@@ -272,4 +272,50 @@ def test_two_that_take_from_one_lossless_ring_both_see_the_oldest_frame_first() 
         fill(table, 1)
     assert ids == list(range(7))
     other.close()
+    table.close()
+
+
+def commit_one(table: FrameTable) -> None:
+    slot = table.acquire()
+    if slot is not None:
+        table.commit(slot, FRAME, 5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.sampled_from(["commit", "take", "look", "other takes", "release"]), st.integers(0, 3))))
+def test_what_waits_is_what_the_table_says_however_it_came_about(steps: list[tuple[str, int]]) -> None:
+    """`ready` remembers its last look; a table that was just opened does not."""
+    table = FrameTable.create(4, 48, live=False)
+    other = FrameTable(Region(os.dup(table.region.fd)))
+    held: list[int] = []
+    for kind, count in steps:
+        if kind == "commit":
+            commit_one(table)
+        elif kind == "look":
+            before = table.ready()
+            kept = list(before)
+            commit_one(table)
+            table.ready()
+            assert before == kept, "a list that was handed out changed"
+        elif kind == "release":
+            table.release(held)
+            held.clear()
+        else:
+            taker = table if kind == "take" else other
+            held += [frame.slot for frame in taker.take(taker.ready()[:count])]
+        with table._table.locked():
+            there = [table._describe(slot) for slot in table._in_state(READY)]
+        assert table.ready() == there
+    other.close()
+    table.close()
+
+
+def test_a_frame_that_is_not_as_it_was_said_to_be_is_left_and_looked_at_again() -> None:
+    table = FrameTable.create(4, 48, live=False)
+    fill(table, 3)
+    table.take(table.ready()[:1])
+    first, second = table.ready()
+    torn = first._replace(captured_ns=first.captured_ns + 1)
+    assert table.take([torn, second]) == []
+    assert table.take(table.ready()) == [first, second]
     table.close()

@@ -18,7 +18,8 @@ class BatchInput(NamedTuple):
     Attributes:
         frames: uint8 ``H×W×3`` views, all of one shape.
         contiguous: the same frames as one ``n×H×W×3`` view where they lie side by side, else None.
-        addresses: where each frame starts, as far as that is known; may be empty.
+        addresses: where each frame starts, or only the first of those that are contiguous, as far as that is known;
+            may be empty.
     """
 
     frames: Sequence[Frames]

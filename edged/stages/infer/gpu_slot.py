@@ -186,8 +186,12 @@ class GpuSlot:
                 staged.array[place * size : (place + 1) * size].reshape(frame.shape)[...] = frame
             stream.copy_in(target, 0, staged.address, len(batch.frames) * size)
         else:
-            addresses = batch.addresses or [address_of(frame) for frame in batch.frames]
-            stream.copy_in_pieces(target, side_by_side(addresses, batch.frames[0].nbytes))
+            whole, addresses = batch.contiguous, batch.addresses
+            if whole is not None:
+                stream.copy_in(target, 0, addresses[0] if addresses else address_of(whole), whole.nbytes)
+            else:
+                addresses = addresses or [address_of(frame) for frame in batch.frames]
+                stream.copy_in_pieces(target, side_by_side(addresses, batch.frames[0].nbytes))
         self._uploaded.record(stream)
 
     def _staged(self) -> HostBuffer:

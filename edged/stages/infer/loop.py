@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from edged.records import Ready
 from edged.shm.board import Row
+from edged.shm.frame_table import COMMITS, ENDED
 from edged.shm.wake import Wake
 from edged.stages.infer.cost import BatchCost
 from edged.stages.infer.pipeline import SlotPipeline, Source
@@ -28,6 +29,7 @@ Decide = Callable[
     [int, Mapping[int, Sequence[Ready]], Callable[[int], int], frozenset[int]],
     tuple[Picks, Picks, int | None],
 ]
+_NONE: tuple[int, ...] = ()
 _COLLATE, _SUBMIT, _INFER, _DELIVER = range(4)
 _LONGEST_WAIT_S = 0.5
 _LOOK_S = 0.1
@@ -70,6 +72,8 @@ class InferLoop:
         self._announced = announced
         self._asynchronous = asynchronous
         self._cost = BatchCost()
+        self._tables = [source.table for source in sources]
+        self._words = [table.words for table in self._tables]
         self._writers = [Wake(source.wake_writer) for source in sources]
         self._seen = [-1] * len(sources)
         self._waiting: dict[int, list[Ready]] = {}
@@ -125,8 +129,9 @@ class InferLoop:
         delivered = self._pipeline.deliver(release=False)
         assert delivered is not None
         self._results = True
+        spent = self._spent
         for source, slots in delivered.held.items():
-            self._spent.setdefault(source, []).extend(slots)
+            spent[source] = spent[source] + slots if source in spent else slots
         self._cost.observe(delivered.frames, delivered.took_ns)
         self._row.beat()
         elapsed = delivered.elapsed
@@ -142,7 +147,7 @@ class InferLoop:
             self._wake_publish.set()
         while self._spent:
             source, slots = self._spent.popitem()
-            table = self._sources[source].table
+            table = self._tables[source]
             if slots:
                 table.release(slots)
             if not table.live:
@@ -154,12 +159,15 @@ class InferLoop:
         Returns:
             0 when something was submitted or dropped, else when to look again (nanoseconds), or None.
         """
+        if self._pipeline.full:
+            # Whatever comes meanwhile is looked at when it can be used.
+            return None
         wall, cpu = time.monotonic_ns(), time.thread_time_ns()
         self._refresh()
         output = self._pipeline.output_slot() if self._waiting else None
         if output is None:
             return None
-        ended = frozenset(index for index, source in enumerate(self._sources) if source.table.ended)
+        ended = frozenset([index for index, words in enumerate(self._words) if words[ENDED]])
         batch, stale, wake_ns = self._decide(time.monotonic_ns(), self._waiting, self._cost.estimate, ended)
         if stale and not batch:
             self._cost.doubt()
@@ -177,11 +185,12 @@ class InferLoop:
 
     def _refresh(self) -> None:
         """Look into the rings where something changed since the last look."""
-        for index, source in enumerate(self._sources):
-            commits = source.table.commits
-            if commits != self._seen[index]:
-                self._seen[index] = commits
-                frames = source.table.ready()
+        seen = self._seen
+        for index, words in enumerate(self._words):
+            commits = words[COMMITS]
+            if commits != seen[index]:
+                seen[index] = commits
+                frames = self._tables[index].ready()
                 if frames:
                     self._waiting[index] = frames
                 else:
@@ -189,33 +198,38 @@ class InferLoop:
 
     def _take(self, batch: Picks, stale: Picks) -> list[tuple[int, Ready]]:
         for source, frames in _by_source(stale).items():
-            if self._sources[source].table.drop_stale(frames) < len(frames):
+            if self._tables[source].drop_stale(frames) < len(frames):
                 self._seen[source] = -1
             self._forget(source, frames)
         picks: list[tuple[int, Ready]] = []
-        for source, frames in _by_source(batch).items():
-            spent = self._spent.get(source)
-            taken = self._sources[source].table.take(frames, spent or ())
+        place, count = 0, len(batch)
+        while place < count:
+            # A source's frames lie side by side.
+            first, (source, frame) = place, batch[place]
+            place, frames = place + 1, [frame]
+            while place < count and batch[place][0] == source:
+                frames.append(batch[place][1])
+                place += 1
+            spent = self._spent.get(source, _NONE)
+            taken = self._tables[source].take(frames, spent)
             if spent:
                 # Noted as an empty list: its source is still to be told of the space.
                 self._spent[source] = []
-            if len(taken) < len(frames):
+            if len(taken) == len(frames):
+                picks += batch[first:place]
+            else:
                 self._seen[source] = -1
-            for frame in taken:
-                picks.append((source, frame))
+                picks += [(source, frame) for frame in taken]
             self._forget(source, frames)
         return picks
 
     def _forget(self, source: int, frames: list[Ready]) -> None:
-        if len(frames) == len(self._waiting[source]):
+        waiting = self._waiting[source]
+        if len(frames) == len(waiting):
             del self._waiting[source]
             return
         gone = {frame.frame_id for frame in frames}
-        left = [frame for frame in self._waiting[source] if frame.frame_id not in gone]
-        if left:
-            self._waiting[source] = left
-        else:
-            del self._waiting[source]
+        self._waiting[source] = [frame for frame in waiting if frame.frame_id not in gone]
 
 
 def _by_source(picks: Picks) -> dict[int, list[Ready]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from edged.records import Ready
 from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import BatchTimes, OutputTable
 from edged.shm.pixels import FramePixels, OutputTensors
-from edged.stages.infer.executor import BatchInput, Elapsed, Executor
+from edged.stages.infer.executor import BatchInput, Elapsed, Executor, Frames
 
 PROFILED = {"submit": "submit", "_hand_over": "deliver"}
 """Stages that are methods of the pipeline, for `edged.ranges.Ranges.cover`."""
@@ -85,6 +86,8 @@ class SlotPipeline:
         self._free = list(range(executor.slots))
         self._flights: deque[_Flight] = deque()
         self._places: dict[tuple[int, int], _OutputSlot] = {}
+        # By source and slot: height, width, the frame, where it starts. Frames mostly have one shape.
+        self._views: list[dict[int, tuple[int, int, Frames, int]]] = [{} for _ in sources]
         # Under the lock, which finishes what an infer process that was killed has left half done.
         outputs.free_slots()
 
@@ -104,7 +107,7 @@ class SlotPipeline:
             return None
         return self._outputs.free_slot([flight.output for flight in self._flights])
 
-    def submit(self, output: int, picks: list[tuple[int, Ready]], closed_ns: int) -> None:
+    def submit(self, output: int, picks: Sequence[tuple[int, Ready]], closed_ns: int) -> None:
         """Start a batch of taken frames, all of one shape.
 
         Args:
@@ -113,23 +116,43 @@ class SlotPipeline:
             closed_ns: when the batch was closed.
         """
         slot, count = self._free.pop(), len(picks)
-        held: dict[int, list[int]] = {}
-        frames, addresses, taken = [], [], []
-        for source, (place, _, _, _, height, width) in picks:
-            held.setdefault(source, []).append(place)
-            table, pixels, _ = self._sources[source]
-            frames.append(pixels.frame(place, height, width))
-            addresses.append(pixels.address(place))
-            taken.append((source, table, place))
-        contiguous = pixels.batch(held[source], height, width) if len(held) == 1 else None
+        batch, held = self._input(picks)
         into = self._places.get((output, count))
         if into is None:
             into = self._places[output, count] = _OutputSlot(self._outputs, self._tensors, output, count)
         # Noted before it is submitted: if the executor raises, nobody believes the frames free.
         self._flights.append(_Flight(slot, output, held, count, closed_ns))
-        self._executor.submit(slot, BatchInput(frames, contiguous, addresses), into)
+        self._executor.submit(slot, batch, into)
         # Last, for the device is at work by now.
-        self._outputs.describe_taken(output, taken)
+        sources = self._sources
+        self._outputs.describe_taken(output, [(source, sources[source][0], frame[0]) for source, frame in picks])
+
+    def _input(self, picks: Sequence[tuple[int, Ready]]) -> tuple[BatchInput, dict[int, list[int]]]:
+        """Where the frames of a batch lie, and their slots by source."""
+        first, (place, _, _, _, height, width) = picks[0]
+        if first == picks[-1][0]:
+            # A source's frames are side by side: all are of this one. The device waits for its next batch while this
+            # runs, so what lies in one piece is not looked at frame by frame.
+            pixels, slots = self._sources[first].pixels, [frame[0] for _, frame in picks]
+            whole = pixels.batch(slots, height, width)
+            if whole is not None:
+                # An array of frames is a sequence of them.
+                return BatchInput(cast("Sequence[Frames]", whole), whole, (pixels.address(place),)), {first: slots}
+        held: dict[int, list[int]] = {}
+        frames, addresses = [], []
+        for source, (place, _, _, _, height, width) in picks:
+            known = self._views[source].get(place)
+            if known is None or known[0] != height or known[1] != width:
+                pixels = self._sources[source].pixels
+                known = height, width, pixels.frame(place, height, width), pixels.address(place)
+                self._views[source][place] = known
+            frames.append(known[2])
+            addresses.append(known[3])
+            if source in held:
+                held[source].append(place)
+            else:
+                held[source] = [place]
+        return BatchInput(frames, None, addresses), held
 
     def done(self, timeout_s: float = 0.0) -> bool:
         """Whether the oldest batch is done; waits at most ``timeout_s`` for it."""

@@ -181,11 +181,16 @@ class TensorRtExecutor:
 
     def wait(self, slot: int, timeout_s: float) -> bool:
         """Wait until the slot's batch is done; False when the time ran out first."""
-        return slot in self._in_flight and self._slots[slot].finished.wait(timeout_s)
+        if slot in self._reached:
+            return True
+        if slot not in self._in_flight or not self._slots[slot].finished.wait(timeout_s):
+            return False
+        self._reached.add(slot)
+        return True
 
     def collect(self, slot: int) -> Elapsed:
         """End a batch that is done."""
-        if not self.done(slot):
+        if slot not in self._reached and not self.done(slot):
             raise InternalError(f"slot {slot} has no batch that is done", where="infer")
         self._in_flight.discard(slot)
         self._reached.discard(slot)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The batching policy: when a batch closes, who is in it, who is dropped, and that nobody starves."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edged.records import Ready
-from edged.stages.collate.policy import STARVING_NS, Collator, Pick, SourcePolicy
+from edged.stages.collate.policy import STARVING_NS, Collator, Decision, Pick, SourcePolicy
 
 MS = 1_000_000
 
@@ -139,3 +139,55 @@ def test_nobody_starves_when_everybody_always_waits(sources: int, max_batch: int
         for pick in collator.decide(now, {index: [ready(tick, now)] for index in range(sources)}, costs(0)).batch:
             served[pick.source] += 1
     assert max(served) - min(served) <= 1
+
+
+class General(Collator):
+    """Without the short way for a frame of each source."""
+
+    def _one_of_each(
+        self, now_ns: int, waiting: Mapping[int, Sequence[Ready]], cost_ns: int, ended: frozenset[int]
+    ) -> Decision | None:
+        return None
+
+
+@st.composite
+def courses(draw: st.DrawFn) -> list[tuple[int, dict[int, list[Ready]], int, frozenset[int]]]:
+    """What waits from look to look: mostly a frame of each source, as with cameras, but anything may happen."""
+    course, now, ids = [], 0, [0] * 4
+    waiting: dict[int, list[Ready]] = {}
+    for _ in range(draw(st.integers(1, 12))):
+        now += draw(st.sampled_from([1, 5, 5, 33, 2000])) * MS
+        for source in draw(st.permutations(range(4)))[: draw(st.integers(0, 4))]:
+            shape = draw(st.sampled_from([(8, 8)] * 9 + [(8, 16)]))
+            for _ in range(draw(st.sampled_from([1, 1, 1, 1, 2]))):
+                age = draw(st.integers(-1, 40)) * MS // 4
+                waiting.setdefault(source, []).append(ready(ids[source], now - age, shape=shape))
+                ids[source] += 1
+        if draw(st.booleans()):
+            waiting = {source: frames[-1:] for source, frames in waiting.items()}
+        ended = draw(st.sampled_from([frozenset[int](), frozenset({1, 3}), frozenset(range(4))]))
+        course.append((now, dict(waiting), draw(st.integers(0, 20)) * MS, ended))
+        if draw(st.booleans()):
+            waiting = {}
+    return course
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    course=courses(),
+    policies=st.lists(
+        st.builds(SourcePolicy, st.sampled_from([None, None, 20 * MS]), st.integers(0, 1)), min_size=4, max_size=4
+    ),
+    max_batch=st.integers(1, 6),
+    delay=st.sampled_from([0, 4 * MS, 20 * MS]),
+)
+def test_the_short_way_decides_exactly_what_the_general_way_does(
+    course: list[tuple[int, dict[int, list[Ready]], int, frozenset[int]]],
+    policies: list[SourcePolicy],
+    max_batch: int,
+    delay: int,
+) -> None:
+    short, general = Collator(policies, max_batch, delay), General(policies, max_batch, delay)
+    for now, waiting, cost, ended in course:
+        assert short.decide(now, waiting, costs(cost), ended) == general.decide(now, waiting, costs(cost), ended)
+        assert (short._rhythms, short._turn) == (general._rhythms, general._turn)
