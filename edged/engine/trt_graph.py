@@ -10,7 +10,7 @@ from typing import NamedTuple
 import onnx
 
 from edged.engine import trial
-from edged.engine.half import half_typed
+from edged.engine.half import QUANTIZERS, half_typed
 from edged.engine.key import InputStep, Precision, Profile
 from edged.engine.opset import changed_opset
 from edged.engine.protocol import Note
@@ -72,6 +72,9 @@ def fitted(job: Job, toolkit: Toolkit, precision: Precision, typed: bool, input_
     if opset > limit:
         model = _lowered(job, toolkit, limit)
         conversions.append(f"opset {opset} to {limit}, the newest that {toolkit.facts.runtime} takes")
+    model = _copied(model)
+    if name_kernels(model):
+        conversions.append("convolutions say how large their kernels are")
     given, front = FRAMES, None
     if input_step == "kernel":
         cut = without_input_step(model, job.spec.input)
@@ -88,6 +91,32 @@ def fitted(job: Job, toolkit: Toolkit, precision: Precision, typed: bool, input_
     for conversion in conversions:
         job.tell(Note(f"converted: {conversion}"))
     return Fitted(path, given, front, tuple(conversions))
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    own = onnx.ModelProto()
+    own.CopyFrom(model)
+    return own
+
+
+def name_kernels(model: onnx.ModelProto) -> int:
+    """Have every convolution with quantized weights say its kernel's size, in place; tells how many did not.
+
+    Optional in ONNX, but TensorRT's parser cannot see it through Q/DQ nodes (8.6 refuses the convolution).
+    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    named = 0
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "ConvTranspose") or any(one.name == "kernel_shape" for one in node.attribute):
+            continue
+        weights = node.input[1]
+        while weights in makers and makers[weights].op_type in QUANTIZERS:
+            weights = makers[weights].input[0]
+        if weights != node.input[1] and weights in shapes:
+            node.attribute.append(onnx.helper.make_attribute("kernel_shape", shapes[weights][2:]))
+            named += 1
+    return named
 
 
 def _lowered(job: Job, toolkit: Toolkit, limit: int) -> onnx.ModelProto:

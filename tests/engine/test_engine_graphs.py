@@ -21,6 +21,7 @@ from edged.engine.half import half_typed, quantized
 from edged.engine.opset import changed_opset
 from edged.engine.parsers import parser_opset
 from edged.engine.profiles import batches_for, largest_batch
+from edged.engine.trt_graph import name_kernels
 from edged.errors import EngineError
 from edged.graph.builder import default_opset
 from edged.graph.prepare import prepare
@@ -254,3 +255,20 @@ def test_words_that_say_nothing_do_not_stop_the_way_down() -> None:
     lowered = changed_opset(model, 17)
     (node,) = (node for node in lowered.graph.node if node.op_type == "ReduceMean")
     assert {attribute.name for attribute in node.attribute} == {"keepdims", "axes"}
+
+
+def test_convolutions_behind_q_dq_say_how_large_their_kernels_are() -> None:
+    scale = numpy_helper.from_array(np.array(0.1, np.float32), "scale")
+    weights = numpy_helper.from_array(np.ones((4, 3, 5, 3), np.float32), "w")
+    made = [
+        helper.make_node("QuantizeLinear", ["w", "scale"], ["w_q"]),
+        helper.make_node("DequantizeLinear", ["w_q", "scale"], ["w_dq"]),
+        helper.make_node("Conv", ["x", "w_dq"], ["y"], name="quantized"),
+        helper.make_node("Conv", ["x", "w"], ["z"], name="plain"),
+        helper.make_node("Conv", ["x", "w_dq"], ["v"], name="named", kernel_shape=[5, 3]),
+    ]
+    graph = helper.make_graph(made, "g", [], [], [scale, weights])
+    model = helper.make_model(graph)
+    assert name_kernels(model) == 1
+    attributes = {node.name: {one.name: list(one.ints) for one in node.attribute} for node in model.graph.node[2:]}
+    assert attributes == {"quantized": {"kernel_shape": [5, 3]}, "plain": {}, "named": {"kernel_shape": [5, 3]}}

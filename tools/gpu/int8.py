@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from contextlib import closing
 from functools import partial
@@ -19,6 +20,8 @@ from tools.gpu.rig import Host
 
 MODELS = ("resnet18-int8", "resnet50-int8")
 _KINDS = {"int8": "Int8", "fp16": "Half", "half": "Half", "fp32": "Float", "float": "Float"}
+_TACTICS = {r"i8i8|int8|_i8": "Int8", r"f16f16|fp16|_h1688|_f16": "Half", r"tf32|f32f32|fp32": "Float"}
+_UNTOLD = "N/A"
 _MOST_OF_THE_CONVOLUTIONS = 0.9
 
 
@@ -51,8 +54,14 @@ def convolution_types(described: dict[str, Any]) -> tuple[int, Counter[str]]:
             continue
         (first, *_) = layer.get("Inputs") or [{}]
         shown = str(first.get("Format/Datatype") or f"{first.get('DataType', '?')} {first.get('Format', '')}")
-        counts[_kind(shown)] += 1
+        counts[_kind(shown) if _UNTOLD not in shown else _kind_of_tactic(str(layer.get("TacticName", "")))] += 1
     return sum(counts.values()), counts
+
+
+def _kind_of_tactic(name: str) -> str:
+    """By the kernel's name: with several profiles 8.6 keeps the types to itself."""
+    found = [kind for pattern, kind in _TACTICS.items() if re.search(pattern, name)]
+    return found[0] if found else name or "untold"
 
 
 def _kind(shown: str) -> str:
