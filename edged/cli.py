@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``edged run | demo | check | tail | keys | export``.
+"""The command line: ``edged run | demo | check | tail | keys | export | bench | doctor``.
 
 Next to nothing is imported before `main` runs: a signal that arrives before its handler stands kills the process.
 """
@@ -61,7 +61,9 @@ def _dispatch(arguments: list[str], stop: StopSignal | None) -> int:
         return 0
     if stop is not None:
         return _serve(given, stop)
-    return {"check": _check, "tail": _tail, "keys": _keys, "export": _export, "bench": _bench}[given.command](given)
+    return {"check": _check, "tail": _tail, "keys": _keys, "export": _export, "bench": _bench, "doctor": _doctor}[
+        given.command
+    ](given)
 
 
 def _serve(given: Namespace, stop: StopSignal) -> int:
@@ -112,6 +114,14 @@ def _bench(given: Namespace) -> int:
     from edged.bench.command import run_bench
 
     return run_bench(given, os.environ)
+
+
+def _doctor(given: Namespace) -> int:
+    import os
+
+    from edged.doctor.command import run_doctor
+
+    return run_doctor(given, os.environ, _show)
 
 
 def _show(text: str) -> None:

@@ -25,6 +25,7 @@ commands:
   run     run the daemon
   demo    run a built-in model on synthetic sources and show what it sees
   check   check a configuration and show every setting and where it comes from
+  doctor  find what is wrong with this machine, and the remedy
   tail    print what a running daemon publishes
   keys    make key pairs for encrypted tcp endpoints
   bench   measure an engine alone, in the pipeline and in the whole daemon
@@ -69,7 +70,8 @@ def parse(arguments: Sequence[str]) -> Namespace:
     parser = _PARSERS[name]()
     if {"-h", "--help"}.intersection(arguments):
         return Namespace(text=parser.format_help().rstrip())
-    own, overrides = list(arguments[1:]), []
+    own: list[str] = list(arguments[1:])
+    overrides: list[str] = []
     if name == "bench":
         from edged.bench.arguments import split_settings
 
@@ -149,6 +151,17 @@ def _check_parser() -> ArgumentParser:
     return parser
 
 
+def _doctor_parser() -> ArgumentParser:
+    parser = _parser("doctor", "Look for what is wrong with this machine or the settings, and tell the remedy.")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG}, if it is there)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--only", metavar="NAME,…", help="only these checks")
+    parser.add_argument("--root", type=Path, default=Path("/"), help=SUPPRESS)
+    return parser
+
+
 def _demo_parser() -> ArgumentParser:
     parser = _parser("demo", "Run a built-in model on synthetic sources and show what it sees.")
     parser.add_argument(
@@ -211,6 +224,7 @@ _PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "run": _run_parser,
     "demo": _demo_parser,
     "check": _check_parser,
+    "doctor": _doctor_parser,
     "tail": _tail_parser,
     "keys": _keys_parser,
     "export": _export_parser,

@@ -113,6 +113,16 @@ def prepare(spec: ModelSpec, cache_dir: Path, plugins: Sequence[str] = ()) -> Pr
     return prepared
 
 
+def look_up(spec: ModelSpec, cache_dir: Path) -> PreparedModel | None:
+    """What `prepare` left at an earlier time, if it is there and whole. Makes and writes nothing.
+
+    Raises:
+        ModelError: the ONNX file or the labels file cannot be read.
+    """
+    digest = spec_digest(spec)
+    return _cached(cache_dir / digest, digest)
+
+
 def spec_digest(spec: ModelSpec) -> str:
     """SHA-256 over all that decides what a prepared graph is; 64 hexadecimal digits.
 
