@@ -3,35 +3,32 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import onnx
-import onnxruntime
-
-from edged import __version__
-from edged.engine.key import EngineKey
-from edged.engine.manifest import Choice, Manifest
+from edged.engine.describe import describe
+from edged.engine.manifest import Choice
+from edged.engine.memory import thrifty
 from edged.engine.ort_workshop import OrtWorkshop
 from edged.engine.outdated import remove_outdated
 from edged.engine.precision import choose_precision
 from edged.engine.protocol import BuildRequest, Done, Note, Phase, Tell
 from edged.engine.shelf import Content, Shelf, hold
-from edged.engine.source import source_of
-from edged.engine.store import FILES
 from edged.engine.summary import size
 from edged.engine.toolkit import GpuToolkit
 from edged.engine.trt_workshop import TrtWorkshop
-from edged.engine.workshop import Job, Made, Workshop
+from edged.engine.workshop import Job, Workshop
 from edged.errors import DeviceUnavailableError
 from edged.files import TEMPORARY, adopt
 from edged.graph.prepare import FOLDER, prepare
 from edged.model_file import load_spec
+
+if TYPE_CHECKING:
+    from edged.engine.chain.racing import Race
 
 Open = Callable[[BuildRequest], Workshop]
 """Makes TensorRT's workshop; raises `DeviceUnavailableError` where there is no GPU or no TensorRT."""
@@ -47,25 +44,34 @@ def open_tensorrt(request: BuildRequest) -> Workshop:
     return TrtWorkshop(GpuToolkit(request.device, request.plugins), request.plugins)
 
 
-def build(request: BuildRequest, tell: Tell, tensorrt: Open = open_tensorrt) -> Done:
+def build(request: BuildRequest, tell: Tell, tensorrt: Open = open_tensorrt, race: Race | None = None) -> Done:
     """Build an engine and make it current, or find that it is there already.
 
     Args:
         request: what to build.
         tell: takes what there is to say meanwhile.
         tensorrt: makes TensorRT's workshop.
+        race: times candidates; None for the daemon's own pipeline.
 
     Raises:
         ModelError: the model cannot be used.
         EngineError: the engine cannot be built.
+        AccuracyRefusedError: it loses more than it may.
+        SourceError: images that are not there.
         DeviceUnavailableError: the backend asked for is not available.
         RestartWantedError: another build is under way.
         StateDirError: the store cannot be written.
     """
     start = time.monotonic()
     tell(Phase("preparing the model"))
+    request = thrifty(request)
     state_dir = Path(request.state_dir)
     spec = load_spec(Path(request.spec))
+    if request.trust.source:
+        # Before the store is taken: a camera is watched for long.
+        from edged.engine.chain.sampled import sampled
+
+        request = sampled(request, spec, tell)
     with hold(state_dir, spec.id) as shelf:
         prepared = prepare(spec, state_dir / FOLDER, request.plugins)
         if prepared.unknown:
@@ -75,18 +81,25 @@ def build(request: BuildRequest, tell: Tell, tensorrt: Open = open_tensorrt) -> 
         adopt(scratch)
         try:
             job = Job(request, spec, prepared, scratch, tell)
-            return _build(job, shelf, tensorrt, start)
+            return _build(job, shelf, tensorrt, start, race)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _build(job: Job, shelf: Shelf, tensorrt: Open, start: float) -> Done:
+def _build(job: Job, shelf: Shelf, tensorrt: Open, start: float, race: Race | None) -> Done:
     request = job.request
     job.tell(Phase("looking at the device"))
     workshop, why = _workshop(request, tensorrt)
     try:
+        if request.trust.wanted:
+            # Only now: most builds measure nothing.
+            from edged.engine.chain.chain import Chain
+
+            return Chain(job, shelf, workshop, why, start, race).run()
         precision, because = choose_precision(request.precision, workshop.backend, quantized=job.quantized)
         job.tell(Note(f"{workshop.backend}, {precision}: {because}"))
+        if request.precision == "auto" and precision != "int8" and request.serving is None:
+            job.tell(Note("INT8 was not considered: it needs images, --calibrate DIR and --evaluate DIR"))
         key = workshop.key(job, precision)
         there = None if request.force else shelf.has(key.digest())
         if there is not None:
@@ -98,7 +111,7 @@ def _build(job: Job, shelf: Shelf, tensorrt: Open, start: float) -> Done:
             chosen = Choice(
                 backend_asked=request.backend, precision_asked=request.precision, why=(*filter(None, [why]), because)
             )
-            manifest = _manifest(job, key, workshop, made, content, chosen, time.monotonic() - start)
+            manifest = describe(job, key, workshop, made, content, chosen, time.monotonic() - start)
             folder = shelf.put(manifest, content)
     finally:
         workshop.close()
@@ -118,47 +131,3 @@ def _workshop(request: BuildRequest, tensorrt: Open) -> tuple[Workshop, str]:
         if request.backend == "tensorrt" or request.precision in ("fp16", "tf32"):
             raise
         return OrtWorkshop(request.plugins), f"TensorRT is not available here: {error.what}"
-
-
-def _manifest(
-    job: Job, key: EngineKey, workshop: Workshop, made: Made, content: Content, chosen: Choice, took_s: float
-) -> Manifest:
-    prepared, spec = job.prepared, job.spec
-    return Manifest(
-        key=key.digest(),
-        fields=key,
-        model_id=spec.id,
-        task=spec.task,
-        decoder=spec.decoder,
-        file=FILES[key.backend],
-        size=content.size,
-        sha256=content.sha256,
-        tensors=made.tensors,
-        fixed_batch=prepared.fixed_batch,
-        max_batch=made.max_batch,
-        preprocessing=spec.input.model_dump(mode="json"),
-        labels=tuple(prepared.labels),
-        memory=made.memory,
-        layers=made.layers,
-        aux_streams=made.aux_streams,
-        plugins=workshop.plugins,
-        source=source_of(spec, Path(job.request.spec)),
-        versions=_versions(key),
-        device=workshop.device,
-        conversions=made.conversions,
-        chosen=chosen,
-        built_in_s=round(took_s, 3),
-        created_at=time.time(),
-    )
-
-
-def _versions(key: EngineKey) -> dict[str, str]:
-    product, version = key.runtime.split(" ")
-    return {
-        "edged": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "onnx": onnx.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        product: version,
-    }

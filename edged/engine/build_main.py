@@ -26,6 +26,7 @@ def serve(request: BinaryIO, events: BinaryIO) -> None:
     """Build what is asked for, and tell how it goes."""
     import msgspec
 
+    from edged.engine.memory import is_shortage
     from edged.engine.protocol import BuildRequest, Event, Failed, to_line
     from edged.errors import EdgedError, InternalError
 
@@ -39,10 +40,11 @@ def serve(request: BinaryIO, events: BinaryIO) -> None:
     try:
         tell(_engine(msgspec.json.decode(request.read(), type=BuildRequest), tell))
     except EdgedError as error:
-        tell(Failed.of(error))
+        tell(Failed.of(error, memory=is_shortage(error)))
     except Exception as error:  # noqa: BLE001 - the top of the process: the parent says it in one line
         text = traceback.format_exc()[-_TRACEBACK_CHARS:]
-        tell(Failed.of(InternalError(f"{type(error).__name__}: {error}", where="building"), text))
+        failure = InternalError(f"{type(error).__name__}: {error}", where="building")
+        tell(Failed.of(failure, text, memory=is_shortage(error)))
 
 
 def _engine(request: BuildRequest, tell: Tell) -> Done:

@@ -10,7 +10,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-from edged.engine.options import PROGRAM, parse, request_for, settings_for, spec_path
+from edged.engine.options import PROGRAM, chosen_spec, parse, request_for, settings_for
 from edged.errors import EdgedError, InternalError
 
 
@@ -53,15 +53,23 @@ def _build(given: Namespace) -> int:
 
     from edged.engine.process import run_build
     from edged.engine.progress import Display
+    from edged.engine.report.verdict import show_verdict
     from edged.engine.store import model_folder, read_engine
-    from edged.engine.summary import summary
+    from edged.engine.summary import brief, summary
 
     request = request_for(given, os.environ)
     # On stdout, so that stderr holds nothing but the one line of an error.
-    with Display(Console(), tracebacks=given.traceback) as display:
-        done = run_build(request, display.show)
+    console = Console()
+    display = Display(console, tracebacks=given.traceback)
+    try:
+        with display:
+            done = run_build(request, display.show)
+    finally:
+        if display.verdict is not None:
+            verdict = display.verdict
+            show_verdict(verdict.data, console, Path(verdict.report) if verdict.report else None)
     engine = read_engine(model_folder(Path(request.state_dir), done.model_id), done.key)
-    print(summary(request, done, engine.manifest))
+    print(summary(request, done, engine.manifest) if display.verdict is None else brief(request, done, engine.manifest))
     return 0
 
 
@@ -69,7 +77,7 @@ def _explain(given: Namespace) -> int:
     from edged.engine.explain import Question, explain
     from edged.engine.toolkit import device_facts
 
-    spec = spec_path(given.model)
+    spec = chosen_spec(given, os.environ)
     settings = settings_for(given, spec, os.environ).settings
     question = Question(
         spec=spec,

@@ -9,9 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edged.engine.key import Backend, DeviceFacts
-from edged.engine.manifest import Manifest
+from edged.engine.manifest import Candidate, Manifest
 from edged.engine.source import changes, source_of
-from edged.engine.store import AUTO, Wanted, build_command, model_folder, read_current, read_engine, unfit, verify
+from edged.engine.store import (
+    AUTO,
+    Wanted,
+    build_command,
+    model_folder,
+    read_current,
+    read_engine,
+    rebuild_command,
+    unfit,
+    verify,
+)
 from edged.engine.summary import facts, gpu_memory, size, table
 from edged.errors import DeviceUnavailableError, EngineError
 from edged.graph.prepare import spec_digest
@@ -115,8 +125,20 @@ def _engine(
         rows += [("differs", str(difference)) for difference in found]
     rows += [("differs", text) for text in _model_changes(manifest, spec, wanted)]
     rows += facts(manifest)
-    rows += [("considered", f"{one.precision}: {one.note}") for one in manifest.candidates]
-    return table([*rows, *([("build it again", command)] if found else [])]), not found
+    rows += [("considered", _considered(one)) for one in manifest.candidates]
+    again = rebuild_command(command, engine, wanted)
+    return table([*rows, *([("build it again", again)] if found else [])]), not found
+
+
+def _considered(one: Candidate) -> str:
+    """A candidate with what was measured: ``int8 (86%): AP 33.80, loss 0.40; 6.00 ms at batch 8; chosen``."""
+    name, _, note = one.note.partition(": ")
+    parts = [
+        ", ".join(f"{metric} {value:.2f}" for metric, value in one.accuracy.items()),
+        ", ".join(f"{latency:.3g} ms at batch {batch}" for batch, latency in one.latency_ms.items()),
+        note,
+    ]
+    return f"{name or one.precision}: {'; '.join(part for part in parts if part)}"
 
 
 def _model_changes(manifest: Manifest, spec: ModelSpec, wanted: Wanted) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from edged.engine.evaluate.result import Evaluation
 from edged.engine.key import EngineKey, Precision
 
 SCHEMA: Literal["edged.engine/1"] = "edged.engine/1"
@@ -98,6 +99,26 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Int8(msgspec.Struct, frozen=True, kw_only=True):
+    """What is INT8 in an engine, and where its ranges come from.
+
+    Attributes:
+        share: part of the multiply-adds in INT8, 0 to 1.
+        layers: how many are in INT8.
+        method: how most ranges were found.
+        images: how many they were taken from; 0 where the file brought them.
+        calibration: digest of these images and of all else that the ranges depend on; empty likewise.
+        recipe: whether all of it was found by another build.
+    """
+
+    share: float
+    layers: int
+    method: str
+    images: int = 0
+    calibration: str = ""
+    recipe: bool = False
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for, and why it became this engine."""
 
@@ -135,6 +156,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         candidates: what else was considered.
         agreement_bound: points of agreement with FP32 (`edged.agreement`, mean of the frames) below which it is not to
             fall in production; None where nothing was measured.
+        evaluation: how good it is on frames that calibration never saw; None where it was not evaluated.
+        int8: None where nothing of it is, or nobody looked.
+        asked: digest of all that the choice was made from: images, labels, settings; empty where nothing was measured.
         built_in_s: how long the build took, seconds.
         created_at: when, Unix seconds.
         schema: of this file.
@@ -164,6 +188,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     chosen: Choice
     candidates: tuple[Candidate, ...] = ()
     agreement_bound: float | None = None
+    evaluation: Evaluation | None = None
+    int8: Int8 | None = None
+    asked: str = ""
     built_in_s: float
     created_at: float
     schema: Literal["edged.engine/1"] = SCHEMA

@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn
 from msgspec.structs import replace
 
 from edged.config import Loaded, load
+from edged.engine import trust_options
 from edged.engine.key import Three
 from edged.engine.protocol import BuildRequest
 from edged.engine.request import request_of
@@ -54,8 +55,12 @@ def parse(arguments: Sequence[str]) -> Namespace:
     given, rest = parser.parse_known_args(list(arguments[1:] if explain else arguments), blank)
     if rest:
         raise _unknown(rest[0], parser)
-    if not explain and given.profile and given.max_batch is not None:
-        raise UsageError("--profile and --max-batch both say how large batches get", remedy="give one of them")
+    if given.model is None and given.config is None:
+        raise UsageError("no model given", remedy="name its spec, or give --config for the model of the settings")
+    if not explain:
+        if given.profile and given.max_batch is not None:
+            raise UsageError("--profile and --max-batch both say how large batches get", remedy="give one of them")
+        trust_options.check(given)
     return given
 
 
@@ -88,6 +93,18 @@ def spec_path(model: Path) -> Path:
     )
 
 
+def chosen_spec(given: Namespace, environ: Mapping[str, str]) -> Path:
+    """The spec of the model that was named, or that of the settings.
+
+    Raises:
+        ModelError: an ONNX file without a spec.
+        SettingsError: the settings file or a variable is wrong.
+    """
+    if given.model is not None:
+        return spec_path(given.model)
+    return settings_for(given, Path(), environ).settings.model.spec
+
+
 def settings_for(given: Namespace, spec: Path, environ: Mapping[str, str]) -> Loaded:
     """The settings that a build goes by: the file where one is given, the environment, defaults.
 
@@ -107,9 +124,11 @@ def request_for(given: Namespace, environ: Mapping[str, str]) -> BuildRequest:
         ModelError: an ONNX file without a spec.
         SettingsError: the settings file or a variable is wrong.
     """
-    spec = spec_path(given.model)
+    spec = chosen_spec(given, environ)
     loaded = settings_for(given, spec, environ)
     usual = request_of(loaded.settings, spec)
+    if given.config is None:
+        usual = replace(usual, sources=None)  # the settings hold a stand-in
     over: dict[str, Any] = {
         "backend": given.backend,
         "precision": given.precision,
@@ -118,10 +137,14 @@ def request_for(given: Namespace, environ: Mapping[str, str]) -> BuildRequest:
         "aux_streams": given.aux_streams,
         "keep": given.keep,
         "max_batch": given.max_batch,
+        "memory_mb": given.memory_mb,
         "timing_cache": given.timing_cache and str(given.timing_cache.absolute()),
         "plugins": given.plugin and tuple(str(path.absolute()) for path in given.plugin),
     }
-    request = replace(usual, force=given.force, **{name: value for name, value in over.items() if value is not None})
+    trust = trust_options.over(usual.trust, given)
+    request = replace(
+        usual, force=given.force, trust=trust, **{name: value for name, value in over.items() if value is not None}
+    )
     return replace(request, batches=tuple(given.profile), max_batch=None) if given.profile else request
 
 
@@ -153,12 +176,14 @@ def _profile(text: str) -> Three:
 def _build_parser() -> ArgumentParser:
     parser = _Parser(
         prog=PROGRAM,
-        usage=f"{PROGRAM} SPEC.toml|MODEL.onnx [FLAGS]\n       {PROGRAM} {EXPLAIN} SPEC.toml [FLAGS]",
+        usage=f"{PROGRAM} SPEC.toml|MODEL.onnx [FLAGS]\n       {PROGRAM} --config FILE [FLAGS]\n"
+        f"       {PROGRAM} {EXPLAIN} SPEC.toml [FLAGS]",
         description="Build an engine for a model on this device and make it the one that edged run takes.",
         epilog="Defaults come from the settings ([build] and [engine]). docs/engines.md tells more.",
         allow_abbrev=False,
     )
     _common(parser)
+    trust_options.add(parser)
     parser.add_argument("--force", action="store_true", help="build even where the engine is there already")
     parser.add_argument(
         "--plugin", action="append", type=Path, metavar="LIB", help="library of custom operators; may be repeated"
@@ -201,7 +226,11 @@ def _explain_parser() -> ArgumentParser:
 
 def _common(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "model", type=Path, metavar="SPEC.toml|MODEL.onnx", help="the model spec, or the file beside it"
+        "model",
+        type=Path,
+        nargs="?",
+        metavar="SPEC.toml|MODEL.onnx",
+        help="the model spec, or the file beside it (default with --config: that of the settings)",
     )
     parser.add_argument("--precision", choices=("auto", "int8", "fp16", "tf32", "fp32"), help="default: auto")
     parser.add_argument("--backend", choices=("auto", "tensorrt", "onnxruntime"), help="default: auto")

@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import onnxruntime
+from numpy.typing import NDArray
 
 from edged.engine import trial
 from edged.engine.key import Backend, BuilderOptions, EngineKey, Precision
 from edged.engine.manifest import GpuMemory, Tensor
 from edged.engine.protocol import Phase
-from edged.engine.workshop import Job, Made, digests
+from edged.engine.workshop import Job, Made, Run, digests
 from edged.errors import EngineError
 from edged.graph.builder import FRAMES
 from edged.graph.custom import register
 from edged.graph.sizes import size_bounds
+from edged.stages.infer.ort import open_session
+
+if TYPE_CHECKING:
+    from edged.engine.race.entrant import Course, Stand
 
 
 class OrtWorkshop:
@@ -66,8 +74,38 @@ class OrtWorkshop:
             trial.run(content, job.prepared.fixed_batch or 1, size, job.prepared.path, job.request.plugins)
         return Made(content, _tensors(job), job.prepared.fixed_batch, GpuMemory())
 
+    @contextmanager
+    def open(self, job: Job, key: EngineKey, made: Made) -> Iterator[Run]:  # noqa: ARG002 - the interface's signature
+        """The job's graph in a session as the daemon has it."""
+        yield session_run(Path(job.prepared.path), job.request.plugins)
+
+    def stand(self, job: Job, key: EngineKey, made: Made) -> Callable[[Course], Stand]:  # noqa: ARG002 - as above
+        """The job's graph behind the daemon's pipeline."""
+        from edged.engine.race.stands import on_onnxruntime
+
+        return on_onnxruntime(Path(job.prepared.path), job.request.plugins)
+
     def close(self) -> None:
         """Nothing to give back."""
+
+
+def session_run(path: Path, libraries: tuple[str, ...] = ()) -> Run:
+    """A graph in a session as the daemon has it.
+
+    Args:
+        path: the ONNX file; its input is ``frames``.
+        libraries: of custom operators.
+
+    Raises:
+        ModelError: ONNX Runtime does not take it.
+    """
+    session = open_session(path, 0, libraries)
+    names = [info.name for info in session.get_outputs()]
+
+    def run(frames: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, {FRAMES: frames}), strict=True))
+
+    return run
 
 
 def _tensors(job: Job) -> tuple[Tensor, ...]:

@@ -32,9 +32,10 @@ def choose_precision(asked: str, backend: Backend, *, quantized: bool) -> tuple[
         return "int8", "the graph holds Q/DQ nodes"
     if asked == "int8":
         raise EngineError(
-            "the graph holds no Q/DQ nodes, and making them comes with calibration, which this version does not have",
+            "INT8 comes with calibration, since the graph holds no Q/DQ nodes",
             where=_WHERE,
-            remedy="give a graph with Q/DQ nodes, or ask for fp16",
+            remedy="give images that the camera sees: --calibrate DIR for the ranges, --evaluate DIR of "
+            "others to judge by (docs/int8.md)",
         )
     if backend == "onnxruntime":
         if asked not in ("auto", "fp32"):

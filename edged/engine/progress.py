@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from edged.engine.protocol import Event, Failed, Note, Phase, Step
+from edged.engine.protocol import Event, Failed, Note, Phase, Step, Verdict
 
 
 class Display:
@@ -20,9 +20,13 @@ class Display:
     Args:
         console: where to.
         tracebacks: whether to show those of internal errors.
+
+    Attributes:
+        verdict: what was measured and chosen, for the end; None where nothing was.
     """
 
     def __init__(self, console: Console, *, tracebacks: bool = False) -> None:
+        self.verdict: Verdict | None = None
         self._console = console
         self._tracebacks = tracebacks
         self._start = time.monotonic()
@@ -59,6 +63,8 @@ class Display:
             self._step(event)
         elif isinstance(event, Note):
             self._print(f"  {event.text}")
+        elif isinstance(event, Verdict):
+            self.verdict = event
         elif isinstance(event, Failed) and self._tracebacks:
             self._print(event.traceback)
 

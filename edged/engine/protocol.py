@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from edged.engine.key import Three
+from edged.engine.report.data import ReportData
 from edged.errors import BY_NAME, EdgedError, InternalError
 
 
@@ -20,6 +21,46 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     max_batch: int | None
+
+
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """From what INT8 is made, and what shows that it is good: `edged.engine.chain`.
+
+    Attributes:
+        calibrate: folders of images that ranges are taken from.
+        source: URI of a source to sample such images from; empty for none. It may hold a password.
+        minutes: how long that is sampled.
+        evaluate: folders of images that judge the result.
+        labels: path of what is known of these; None to hold the result against FP32.
+        bound: points that may be lost.
+        calibrator: ``search``, ``minmax``, ``entropy`` or ``percentile``.
+        search: give layers back to float until the bound holds; otherwise all that can be is in INT8.
+        keep_float: patterns of layer names that are never quantized.
+        search_s: longest time of the search, seconds.
+        recipe: path of what another build has found; None to find it here.
+    """
+
+    calibrate: tuple[str, ...] = ()
+    source: str = ""
+    minutes: float = 10.0
+    evaluate: tuple[str, ...] = ()
+    labels: str | None = None
+    bound: float = 1.0
+    calibrator: str = "search"
+    search: bool = True
+    keep_float: tuple[str, ...] = ()
+    search_s: float = 900.0
+    recipe: str | None = None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether there are images to take ranges from."""
+        return bool(self.calibrate or self.source)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to measure; otherwise an engine is only built."""
+        return self.calibrates or bool(self.evaluate) or self.recipe is not None
 
 
 class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +84,10 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
         keep: earlier engines of the same backend and precision to keep beside the current one.
         serving: build only where a daemon would find no engine that is valid here; None looks for nothing but the very
             engine that would be built.
+        sources: live and lossless ones that the engine is going to serve; None where they are not known.
+        trust: from what INT8 is made, and what shows that it is good.
+        memory_mb: most memory that the building process may take, MiB; None for what is free.
+        thrift: how often memory ran out before: each time more is done without.
     """
 
     spec: str
@@ -61,6 +106,10 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     plugins: tuple[str, ...] = ()
     keep: int = 1
     serving: Serving | None = None
+    sources: tuple[int, int] | None = None
+    trust: Trust = Trust()
+    memory_mb: int | None = None
+    thrift: int = 0
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
@@ -101,6 +150,8 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
         built: whether it was built; False where it was there already.
         names: under which it is current now, for example ``tensorrt/fp16``.
         outdated: earlier engines that had to go, and what became of each, in words.
+        others: further engines that were built, by the names under which they are current.
+        report: path of the page that tells why; empty where nothing was measured.
     """
 
     model_id: str
@@ -109,32 +160,47 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     built: bool
     names: tuple[str, ...]
     outdated: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    report: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, tag="verdict"):
+    """What was measured and chosen, or refused.
+
+    Attributes:
+        data: of the report, without its pictures.
+        report: path of the page; empty where it could not be written.
+    """
+
+    data: ReportData
+    report: str
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """An error; ``traceback`` only where it is a bug."""
+    """An error; ``traceback`` only where it is a bug, ``memory`` where there was too little of it."""
 
     name: str
     what: str
     where: str
     remedy: str
     traceback: str = ""
+    memory: bool = False
 
     @classmethod
-    def of(cls, error: EdgedError, traceback: str = "") -> Failed:
+    def of(cls, error: EdgedError, traceback: str = "", *, memory: bool = False) -> Failed:
         """An error as an event."""
         names = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in BY_NAME]
         # The GPU's own errors are not known there: what counts on the other side is the exit code.
         same = [name for name, kind in BY_NAME.items() if kind.exit_code == error.exit_code]
         name = next(name for name in (*names, *same) if BY_NAME[name].exit_code == error.exit_code)
-        return cls(name, error.what, error.where, error.remedy, traceback)
+        return cls(name, error.what, error.where, error.remedy, traceback, memory)
 
     def error(self) -> EdgedError:
         """The error that the event tells of."""
         return BY_NAME.get(self.name, InternalError)(self.what, where=self.where, remedy=self.remedy)
 
 
-Event = Phase | Step | Note | Done | Failed
+Event = Phase | Step | Note | Verdict | Done | Failed
 Tell = Callable[[Event], None]
 """Takes what a build has to say."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edged.engine.protocol import BuildRequest
-from edged.settings import Settings
+from edged.engine.protocol import BuildRequest, Trust
+from edged.errors import ConfigError
+from edged.settings import Settings, SourceSettings
+from edged.stages.capture.uri import parse
 
 TIMING_CACHE = "timing.cache"
 
@@ -40,4 +42,23 @@ def request_of(settings: Settings, spec: Path) -> BuildRequest:
         optimization_level=build.optimization_level,
         aux_streams=aux_streams,
         plugins=tuple(str(path.absolute()) for path in build.plugins),
+        sources=_sources(settings),
+        trust=Trust(
+            bound=build.bound, calibrator=build.calibrator, search=build.search, keep_float=tuple(build.keep_float)
+        ),
     )
+
+
+def _sources(settings: Settings) -> tuple[int, int]:
+    """How many live and lossless sources there are."""
+    modes = [_live(source) for source in settings.sources]
+    return sum(modes), len(modes) - sum(modes)
+
+
+def _live(source: SourceSettings) -> bool:
+    if source.mode is not None:
+        return source.mode == "live"
+    try:
+        return parse(source.uri.get_secret_value()).live_by_default
+    except ConfigError:
+        return True  # the daemon will say what is wrong with it

@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -64,8 +64,13 @@ class Shelf:
             return None
         return engine
 
-    def put(self, manifest: Manifest, content: Content) -> Path:
+    def put(self, manifest: Manifest, content: Content, beside: Mapping[str, bytes] | None = None) -> Path:
         """Store an engine under its key; returns its folder. It is not current yet.
+
+        Args:
+            manifest: of the engine.
+            content: its file.
+            beside: further files of its folder, by name.
 
         Raises:
             StateDirError: it cannot be written.
@@ -75,6 +80,8 @@ class Shelf:
             try:
                 adopt(place)
                 _write(place / manifest.file, content.data)
+                for name, data in (beside or {}).items():
+                    _write(place / name, data)
                 _write(place / MANIFEST_FILE, encode(manifest))
                 place.chmod(0o755)  # the daemon may run as another user
                 _sync(place)

@@ -20,6 +20,19 @@ def summary(request: BuildRequest, done: Done, manifest: Manifest) -> str:
         ("where", str(Path(done.folder) / manifest.file)),
         ("current as", ", ".join(done.names)),
         *facts(manifest),
+        *([("report", done.report)] if done.report else []),
+        *(("earlier engine", text) for text in done.outdated),
+        ("run it", run_command(request, manifest)),
+    ]
+    return table(rows)
+
+
+def brief(request: BuildRequest, done: Done, manifest: Manifest) -> str:
+    """What remains to be said after a verdict: where the engine is, and how to run it."""
+    rows = [
+        ("where", str(Path(done.folder) / manifest.file)),
+        ("current as", ", ".join(done.names)),
+        *([("also built", ", ".join(done.others))] if done.others else []),
         *(("earlier engine", text) for text in done.outdated),
         ("run it", run_command(request, manifest)),
     ]
@@ -35,11 +48,25 @@ def facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("runtime", runtime),
         ("shapes", "; ".join(map(str, fields.profiles)) or _any_shape(manifest)),
         ("outputs", ", ".join(f"{t.name} {t.dtype} {list(t.shape)}" for t in manifest.tensors if t.role == "output")),
+        *_measured(manifest),
         ("built in", f"{manifest.built_in_s:.1f} s"),
         ("file", size(manifest.size)),
         *([("GPU memory", gpu_memory(manifest))] if fields.backend == "tensorrt" else []),
         *(("converted", text) for text in manifest.conversions),
     ]
+
+
+def _measured(manifest: Manifest) -> list[tuple[str, str]]:
+    """How good it is, and how much of it is INT8."""
+    int8 = manifest.int8
+    rows = [] if manifest.evaluation is None else [("accuracy", str(manifest.evaluation))]
+    if int8 is not None:
+        images = f", ranges of {int8.images} images by {int8.method}" if int8.images else f", {int8.method}"
+        source = ", by a recipe from elsewhere" if int8.recipe else ""
+        rows.append(("INT8", f"{int8.layers} layers, {int8.share:.1%} of the multiply-adds{images}{source}"))
+    if manifest.agreement_bound is not None:
+        rows.append(("in production", f"agreement with FP32 of at least {manifest.agreement_bound:g} points"))
+    return rows
 
 
 def run_command(request: BuildRequest, manifest: Manifest) -> str:

@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edged.engine.key import DeviceFacts
 from edged.engine.parsers import parser_opset
+from edged.engine.workshop import Run
 from edged.gpu.cuda import CudaGpu
 from edged.gpu.engines import EngineInfo
 from edged.gpu.trt import TensorRt
 from edged.gpu.trt.build import BuildOptions, BuiltEngine, build_engine
 from edged.gpu.trt.progress import Progress
+from edged.graph.prepare import PreparedModel
+
+if TYPE_CHECKING:
+    from edged.engine.race.entrant import Course, Stand
 
 _PRODUCT = "tensorrt"
 _SHARE = 0.8
@@ -75,6 +81,14 @@ class Toolkit(Protocol):
 
     def inspect(self, plan: bytes) -> Inspected:
         """Load a plan, and give it back."""
+        ...
+
+    def open(self, plan: bytes, prepared: PreparedModel, max_batch: int) -> AbstractContextManager[Run]:
+        """Load a plan to run it, in batches of so many frames at the most."""
+        ...
+
+    def stand(self, plan: bytes, prepared: PreparedModel) -> Callable[[Course], Stand]:
+        """What loads a plan for a race."""
         ...
 
     def close(self) -> None:
@@ -150,6 +164,24 @@ class GpuToolkit(LibraryToolkit):
             return Inspected(engine.info, taken if taken > 0 else None)
         finally:
             engine.close()
+
+    @contextmanager
+    def open(self, plan: bytes, prepared: PreparedModel, max_batch: int) -> Iterator[Run]:
+        """Load a plan to run it as the infer process does."""
+        from edged.engine.evaluate.executors import tensorrt_run
+
+        engine = self.library.load(self._gpu.inventory, "the new engine", plan)
+        try:
+            with tensorrt_run(self._gpu, engine, prepared, max_batch) as run:
+                yield run
+        finally:
+            engine.close()
+
+    def stand(self, plan: bytes, prepared: PreparedModel) -> Callable[[Course], Stand]:  # noqa: ARG002 - the interface
+        """What loads a plan behind the daemon's pipeline."""
+        from edged.engine.race.stands import on_gpu
+
+        return on_gpu(self._gpu, lambda: self.library.load(self._gpu.inventory, "the new engine", plan))
 
     def close(self) -> None:
         """Give the GPU back."""

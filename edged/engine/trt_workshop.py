@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,18 +17,22 @@ from edged.engine.half import OUTPUT_STEP
 from edged.engine.key import Backend, BuilderOptions, EngineKey, Precision, Profile
 from edged.engine.manifest import GpuMemory, ShapeSpan, Tensor
 from edged.engine.opset import nodes
+from edged.engine.padding import at_least
 from edged.engine.profiles import batches_for, largest_batch, profiles_for
 from edged.engine.protocol import Note, Phase
 from edged.engine.steps import Steps
 from edged.engine.timing_cache import keep, kept
 from edged.engine.toolkit import Inspected, Toolkit
 from edged.engine.trt_graph import HALF, Fitted, fitted
-from edged.engine.workshop import Job, Made, digests
+from edged.engine.workshop import Job, Made, Run, digests
 from edged.errors import EdgedError, EngineError, StateDirError
 from edged.gpu.engines import EngineInfo
 from edged.gpu.plan_file import packed_plan
 from edged.gpu.trt.build import BuildOptions
 from edged.graph.sizes import size_bounds
+
+if TYPE_CHECKING:
+    from edged.engine.race.entrant import Course, Stand
 
 _MIB = 1 << 20
 
@@ -97,6 +104,17 @@ class TrtWorkshop:
             aux_streams=info.aux_streams,
             conversions=conversions,
         )
+
+    @contextmanager
+    def open(self, job: Job, key: EngineKey, made: Made) -> Iterator[Run]:
+        """The engine on the GPU, as the daemon has it."""
+        profile = key.profiles[0]
+        with self._toolkit.open(made.content, job.prepared, profile.batch[2]) as run:
+            yield at_least(run, profile.batch[0])
+
+    def stand(self, job: Job, key: EngineKey, made: Made) -> Callable[[Course], Stand]:  # noqa: ARG002 - the interface
+        """The engine on the GPU behind the daemon's pipeline."""
+        return self._toolkit.stand(made.content, job.prepared)
 
     def close(self) -> None:
         """Give the GPU back."""

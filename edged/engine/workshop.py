@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import onnx
+from numpy.typing import NDArray
 
 from edged.engine.half import quantized
 from edged.engine.key import Backend, EngineKey, Precision
@@ -18,6 +21,12 @@ from edged.engine.store import file_digest
 from edged.errors import EngineError
 from edged.graph.prepare import PreparedModel
 from edged.model import ModelSpec
+
+if TYPE_CHECKING:
+    from edged.engine.race.entrant import Course, Stand
+
+Run = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
+"""Takes frames, uint8 [N, H, W, 3], and gives every output of the prepared graph by its name."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,18 @@ class Workshop(Protocol):
         Raises:
             EngineError: it cannot be built.
         """
+        ...
+
+    def open(self, job: Job, key: EngineKey, made: Made) -> AbstractContextManager[Run]:
+        """An engine that `make` made, ready to run on this device.
+
+        Raises:
+            EngineError: it does not run here.
+        """
+        ...
+
+    def stand(self, job: Job, key: EngineKey, made: Made) -> Callable[[Course], Stand]:
+        """What loads such an engine for a race."""
         ...
 
     def close(self) -> None:

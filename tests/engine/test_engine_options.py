@@ -125,7 +125,7 @@ def test_an_onnx_file_needs_its_spec_beside_it(tmp_path: Path) -> None:
         ("m.toml --profile 1,2,4 --max-batch 8", "give one of them"),
         ("m.toml --workspace-mb 1", "from 16"),
         ("m.toml --optimization-level 6", "from 0 to 5"),
-        ("m.toml --calibrate images", "unknown flag --calibrate"),
+        ("m.toml --calibrat images", "did you mean --calibrate?"),
         ("explain", "required"),
         ("explain m.toml --force", "unknown flag --force"),
     ],

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,21 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edged.engine.key import DeviceFacts, EngineKey
 from edged.engine.manifest import Choice, GpuMemory, Manifest, Source
+from edged.engine.ort_workshop import session_run
 from edged.engine.protocol import BuildRequest, Event
+from edged.engine.race.entrant import Course, Stand
+from edged.engine.race.stands import on_onnxruntime
 from edged.engine.shelf import Content
 from edged.engine.store import FILES
 from edged.engine.toolkit import Inspected
+from edged.engine.workshop import Run
 from edged.errors import EdgedError
 from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
 from edged.gpu.plan_file import unpacked_plan
 from edged.gpu.trt.build import BuildOptions, BuiltEngine
 from edged.gpu.trt.progress import Progress
 from edged.graph.builder import default_opset
+from edged.graph.prepare import PreparedModel
 
 FACTS = DeviceFacts(runtime="tensorrt 10.3.0", gpu="Orin", compute_capability=(8, 7), driver="12.6")
 SPEC = """\
@@ -187,6 +193,14 @@ class FakeToolkit:
         tensors = (TensorInfo("frames", True, "uint8", (-1, 32, 48, 3), spans), *outputs)
         info = EngineInfo("tiny", tensors, len(spans), (1000,) * len(spans), 5, 1, len(plan))
         return Inspected(info, 2000)
+
+    @contextlib.contextmanager
+    def open(self, plan: bytes, prepared: PreparedModel, max_batch: int) -> Iterator[Run]:
+        """Runs the graph that the plan was built from, in ONNX Runtime."""
+        yield session_run(Path(prepared.path))
+
+    def stand(self, plan: bytes, prepared: PreparedModel) -> Callable[[Course], Stand]:
+        return on_onnxruntime(Path(prepared.path))
 
     def close(self) -> None:
         self.closed = True

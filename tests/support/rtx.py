@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +14,18 @@ import pytest
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from edged.engine.key import DeviceFacts
+from edged.engine.ort_workshop import session_run
+from edged.engine.race.entrant import Course, Stand
+from edged.engine.race.stands import on_onnxruntime
 from edged.engine.toolkit import Inspected, LibraryToolkit
+from edged.engine.workshop import Run
 from edged.errors import DeviceUnavailableError
 from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
 from edged.gpu.plan_file import unpacked_plan
 from edged.gpu.trt import TensorRt
 from edged.gpu.trt.build import BuildOptions, BuiltEngine
 from edged.gpu.trt.progress import Progress
+from edged.graph.prepare import PreparedModel
 
 MODULE = "tensorrt_rtx"
 CAPABILITY = "SM86"
@@ -74,6 +81,14 @@ class RtxToolkit(LibraryToolkit):
         ]
         count = len(options.profiles)
         return Inspected(EngineInfo("", (*inputs, *outputs), count, (0,) * count, built.layers, 0, len(plan)), None)
+
+    @contextlib.contextmanager
+    def open(self, plan: bytes, prepared: PreparedModel, max_batch: int) -> Iterator[Run]:
+        """Nothing can run here: ONNX Runtime runs the graph that the plan was built from."""
+        yield session_run(Path(prepared.path))
+
+    def stand(self, plan: bytes, prepared: PreparedModel) -> Callable[[Course], Stand]:
+        return on_onnxruntime(Path(prepared.path))
 
     def close(self) -> None:
         """Nothing to give back."""

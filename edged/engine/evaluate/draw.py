@@ -54,7 +54,20 @@ def side_by_side(
         _panel(image, result, names, title, longest) for result, title in zip((reference, value), titles, strict=True)
     ]
     gap = np.full((panels[0].shape[0], _GAP, 3), 255, np.uint8)
-    done, png = cv2.imencode(".png", np.hstack([panels[0], gap, panels[1]]))
+    return _encoded(np.hstack([panels[0], gap, panels[1]]))
+
+
+def drawn(image: Pixels, result: FrameResult, names: Sequence[str], longest: int = PANEL) -> bytes:
+    """Draw a frame with what was seen in it; a PNG file.
+
+    Raises:
+        InternalError: OpenCV cannot encode it.
+    """
+    return _encoded(_panel(image, result, names, "", longest)[_BAR:])
+
+
+def _encoded(pixels: Pixels) -> bytes:
+    done, png = cv2.imencode(".png", pixels)
     if not done:
         raise InternalError("a picture cannot be encoded as PNG", where="evaluation")
     return png.tobytes()

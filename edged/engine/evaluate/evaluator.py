@@ -11,7 +11,7 @@ import numpy as np
 from edged.engine.evaluate import meter as meters
 from edged.engine.evaluate.classification import ClassificationMeter
 from edged.engine.evaluate.detection import DetectionMeter
-from edged.engine.evaluate.draw import side_by_side
+from edged.engine.evaluate.draw import drawn, side_by_side
 from edged.engine.evaluate.findings import WEAKEST_STRONG, Finding, Reader, Run, findings, shown
 from edged.engine.evaluate.labels import Labels, Names
 from edged.engine.evaluate.options import EvaluationOptions
@@ -91,6 +91,15 @@ class Evaluator:
             EngineError: the image changed since it was surveyed.
         """
         return side_by_side(load(self.images[frame.image]), frame.reference, frame.value, self._prepared.labels, titles)
+
+    def pictures(self, frame: WorstFrame) -> tuple[bytes, bytes]:
+        """The same as two PNG files without titles: what FP32 sees, what the candidate sees.
+
+        Raises:
+            EngineError: the image changed since it was surveyed.
+        """
+        image, names = load(self.images[frame.image]), self._prepared.labels
+        return drawn(image, frame.reference, names), drawn(image, frame.value, names)
 
     def subset(self, count: int, seed: int = 0) -> Evaluator:
         """An evaluator over some of the images, drawn at random; what FP32 finds in them is known already.
