@@ -27,7 +27,6 @@ from edged.graph.builder import default_opset
 from edged.graph.prepare import spec_digest
 from edged.model_file import load_spec
 
-
 KERNEL = "the input step is computed by edged's own kernel"
 
 
