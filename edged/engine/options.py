@@ -56,7 +56,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
     if rest:
         raise _unknown(rest[0], parser)
     if given.model is None and given.config is None:
-        raise UsageError("no model given", remedy="name its spec, or give --config for the model of the settings")
+        raise UsageError("a model is required", remedy="name its spec, or give --config for the model of the settings")
     if not explain:
         if given.profile and given.max_batch is not None:
             raise UsageError("--profile and --max-batch both say how large batches get", remedy="give one of them")
