@@ -86,11 +86,11 @@ def _check(given: Namespace) -> int:
 
 
 def _keys(given: Namespace) -> int:
-    from edged.stages.publish.security import create_keys
+    import os
 
-    public, secret = create_keys(given.folder, given.name)
-    print(f"{secret}\tkeep it; only its owner can read it\n{public}\thand it out")
-    return 0
+    from edged.keys import run_keys
+
+    return run_keys(given, os.environ, _show)
 
 
 def _tail(given: Namespace) -> int:

@@ -27,7 +27,7 @@ commands:
   check   check a configuration and show every setting and where it comes from
   doctor  find what is wrong with this machine, and the remedy
   tail    print what a running daemon publishes
-  keys    make key pairs for encrypted tcp endpoints
+  keys    key pairs for encrypted tcp endpoints, and who may subscribe there
   bench   measure an engine alone, in the pipeline and in the whole daemon
   export  turn a PyTorch model into an ONNX file and a model spec
 
@@ -181,11 +181,22 @@ def _tail_parser() -> ArgumentParser:
 
 
 def _keys_parser() -> ArgumentParser:
-    parser = _parser("keys", "Make a CURVE key pair: NAME.key to hand out, NAME.key_secret to keep.")
-    parser.add_argument("action", choices=["create"])
-    parser.add_argument("name", metavar="NAME")
+    parser = _parser(
+        "keys",
+        "Make a CURVE key pair (NAME.key to hand out, NAME.key_secret to keep), list who may subscribe over tcp, let a "
+        "client in by its public key file, or shut it out. A running daemon follows within two seconds.",
+    )
+    parser.add_argument("action", choices=["create", "list", "authorise", "revoke"])
+    parser.add_argument("name", metavar="NAME|FILE", nargs="?", help="authorise: the client's *.key file")
+    parser.add_argument("--name", dest="label", metavar="NAME", help="authorise: another name than the file's")
     parser.add_argument(
-        "--folder", type=Path, default=Path(), metavar="DIR", help="where (default: the working folder)"
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="default: the working folder for create, else publish.curve.authorized_keys_dir",
+    )
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="settings (default: %(default)s)"
     )
     return parser
 

@@ -17,10 +17,15 @@ _LOG = logging.getLogger("edged")
 _REMIND_S = 10.0
 
 
-def build_first(setup: Setup, stop: StopSignal) -> bool:
+def build_first(setup: Setup, stop: StopSignal, *, on_tick: Callable[[str], None] = lambda _text: None) -> bool:
     """Have the engine built if the settings say so and there is none that is valid here.
 
     Call it from the main thread and with the endpoints held, so that no second instance comes to build.
+
+    Args:
+        setup: from the settings.
+        stop: the request to stop.
+        on_tick: told several times a second, while the building process lives, how far it is.
 
     Returns:
         Whether to go on; False where a stop was asked for meanwhile. The store is as it was then.
@@ -37,7 +42,7 @@ def build_first(setup: Setup, stop: StopSignal) -> bool:
     from edged.engine.protocol import Event, Failed, Note, Phase, Serving, Step
     from edged.engine.request import request_of
 
-    settings, report = setup.settings, BuildReport()
+    settings, report = setup.settings, BuildReport(on_tick=on_tick)
 
     def tell(event: Event) -> None:
         if isinstance(event, Phase):
@@ -66,10 +71,14 @@ class BuildReport:
 
     Args:
         clock: seconds.
+        on_tick: told at every `tick` how far the build is.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, on_tick: Callable[[str], None] = lambda _text: None
+    ) -> None:
         self._clock = clock
+        self._on_tick = on_tick
         self._start = self._said = clock()
         self._phase = ""
         self._step = ""
@@ -90,6 +99,7 @@ class BuildReport:
 
     def tick(self) -> None:
         """Look whether there is something to repeat; call it often."""
+        self._on_tick(f"building the engine: {self._phase}{self._step}" if self._phase else "building the engine")
         if self._phase and self._clock() - self._said >= _REMIND_S:
             self._say()
 

@@ -7,6 +7,7 @@ Nothing heavy is imported before the process is tied to its parent.
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import signal
 import socket
 import sys
@@ -17,7 +18,7 @@ from edged.errors import EdgedError, InternalError
 from edged.parent import tie_to_parent
 from edged.runtime.channel import Channel
 from edged.runtime.control import Control, StoppedError
-from edged.runtime.signals import STOP_SIGNALS
+from edged.runtime.signals import GROUP_SIGNALS, STACKS_SIGNAL
 from edged.stages.capture.redact import redact
 
 _PR_SET_NAME = 15
@@ -55,8 +56,9 @@ def main(argv: list[str]) -> int:
     role, name, fd, parent = argv
     # Ctrl-C and many a service manager's SIGTERM reach the whole group; the supervisor alone decides who stops when.
     # They came in blocked (see launch), for an interpreter that still starts would die of them, with a traceback.
-    for number in STOP_SIGNALS:
+    for number in GROUP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    faulthandler.register(STACKS_SIGNAL, all_threads=True)
     tie_to_parent(int(parent))
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"edged:{role}".encode()[:15], 0, 0, 0)
     serve(role, name, socket.socket(fileno=int(fd)))

@@ -7,11 +7,13 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged import __version__
+from edged.errors import EdgedError
+from edged.runtime.notify import Notifier
 from edged.runtime.signals import StopSignal
 
 if TYPE_CHECKING:
@@ -35,23 +37,51 @@ def run_daemon(config: Path, overrides: Sequence[str], exit_when_done: bool, sto
     Raises:
         EdgedError: what went wrong, with its exit code.
     """
+    notifier = Notifier.from_environment(os.environ)
     from edged.config import load
+    from edged.runtime.reload import SettingsReload
 
-    loaded = load(config, overrides, os.environ)
-    set_up_logging(loaded.settings.daemon.log_level)
-    if stop.requested:
-        return 0
-    return run_settings(loaded.settings, exit_when_done=exit_when_done, stop=stop)
+    try:
+        loaded = load(config, overrides, os.environ)
+        set_up_logging(loaded.settings.daemon.log_level)
+        if stop.requested:
+            return 0
+        reload = SettingsReload(config, overrides, loaded.settings)
+        return run_settings(loaded.settings, exit_when_done=exit_when_done, stop=stop, notifier=notifier, reload=reload)
+    except EdgedError as error:
+        # One line of the log is easily missed: what keeps the daemon from working stands in the manager's status, too.
+        notifier.stopping(str(error))
+        raise
+    finally:
+        notifier.stopping()
+        notifier.close()
 
 
-def run_settings(settings: Settings, *, exit_when_done: bool, stop: StopSignal) -> int:
-    """Run the daemon with settings that are loaded already."""
+def run_settings(
+    settings: Settings,
+    *,
+    exit_when_done: bool,
+    stop: StopSignal,
+    notifier: Notifier | None = None,
+    reload: Callable[[], str] = lambda: "",
+) -> int:
+    """Run the daemon with settings that are loaded already.
+
+    Args:
+        settings: as loaded.
+        exit_when_done: end once every source has ended and everything is published.
+        stop: the request to stop, or to read the settings again.
+        notifier: to the service manager; default: there is none.
+        reload: reads the settings again, see `edged.runtime.supervisor.Supervisor`.
+    """
     from edged.runtime.build_first import build_first
     from edged.runtime.launch import Launcher, ProcessLauncher, ThreadLauncher
     from edged.runtime.setup import hold_endpoints, resolve, without_effect
     from edged.runtime.supervisor import Supervisor
 
     _LOG.info("edged %s starts", __version__)
+    notifier = notifier or Notifier()
+    notifier.status("starting")
     setup = resolve(settings)
     for key in without_effect(settings):
         _LOG.warning("%s has no effect in this version", key)
@@ -63,9 +93,9 @@ def run_settings(settings: Settings, *, exit_when_done: bool, stop: StopSignal) 
         launcher = ThreadLauncher(serve)
     try:
         hold_endpoints(setup)
-        if not build_first(setup, stop):
+        if not build_first(setup, stop, on_tick=notifier.extend):
             return 0
-        supervisor = Supervisor(setup, launcher, stop, exit_when_done=exit_when_done)
+        supervisor = Supervisor(setup, launcher, stop, exit_when_done=exit_when_done, notifier=notifier, reload=reload)
         supervisor.run()
     finally:
         setup.release()

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edged.runtime.channel import Channel
-from edged.runtime.signals import STOP_SIGNALS
+from edged.runtime.signals import GROUP_SIGNALS
 
 
 class Handle(Protocol):
@@ -72,7 +72,7 @@ class ProcessLauncher:
         with theirs:
             command = [sys.executable, "-m", "edged.runtime.child", role, name, str(theirs.fileno()), str(os.getpid())]
             # The child inherits the mask: nothing interrupts it before it has come to ignore what reaches the group.
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
             try:
                 process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
             finally:

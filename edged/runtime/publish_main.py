@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,8 +37,9 @@ _HIGH_WATER_MARK = 256
 class Announcer:
     """Turns the supervisor's notes (health, stats, events) into messages, with what only publish knows."""
 
-    def __init__(self, publisher: Publisher, sequences: SharedSequences) -> None:
+    def __init__(self, publisher: Publisher, sequences: SharedSequences, tell: Callable[[str, object], None]) -> None:
         self._publisher = publisher
+        self._tell = tell
         self._sequences = sequences
         self.linger_ms = 200
 
@@ -46,6 +47,9 @@ class Announcer:
         """Publish one note."""
         if note.kind == "health":
             self._publisher.poll_subscriptions()
+            remarks = [("warning", text) for text in self._publisher.remarks()]
+            if remarks:
+                self._tell("remarks", remarks)
             envelope = self._publisher.envelope(HEALTH)
             # After the envelope, so that this very message is in it.
             extra = {"last_seq": self._sequences.last(), "subscribers": self._publisher.subscribers}
@@ -69,9 +73,14 @@ def serve(_name: str, control: Control) -> None:
     row = Board(Region(board_fd)).row(PUBLISH_ROW)
     sequences = SharedSequences(row, [(feed.name, feed.table) for feed in feeds])
     publisher = Publisher(
-        plan.bind, device=plan.device, boot=plan.boot, hwm=_HIGH_WATER_MARK, curve=_curve(plan), sequences=sequences
+        plan.bind,
+        device=plan.device,
+        boot=plan.boot,
+        hwm=_HIGH_WATER_MARK,
+        curve=_curve(plan, sequences),
+        sequences=sequences,
     )
-    announcer = Announcer(publisher, sequences)
+    announcer = Announcer(publisher, sequences, control.tell)
     try:
         control.tell("bound")
         control.on_note = announcer.take
@@ -130,7 +139,10 @@ def _feeds(control: Control, plan: PublishPlan, wake_verify_fd: list[int]) -> li
     return feeds
 
 
-def _curve(plan: PublishPlan) -> ServerCurve | None:
+def _curve(plan: PublishPlan, sequences: SharedSequences) -> ServerCurve | None:
     if plan.curve is None:
         return None
-    return load_server_curve(Path(plan.curve["secret_key_file"]), Path(plan.curve["authorized_keys_dir"]))
+    replaced = any(sequences.last().values())
+    return load_server_curve(
+        Path(plan.curve["secret_key_file"]), Path(plan.curve["authorized_keys_dir"]), running=replaced
+    )

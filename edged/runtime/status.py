@@ -134,6 +134,22 @@ def stats(
     return StatsBody(uptime_s=uptime_s, processes=processes, verified=verified)
 
 
+def in_a_line(body: HealthBody) -> str:
+    """Health for one line of a service manager's status."""
+    sources = body.sources.values()
+    live = sum(source.state == "live" for source in sources)
+    rate = sum(source.rate_hz for source in sources)
+    captured = sum(source.captured for source in sources)
+    lost = captured - sum(source.published + source.in_flight for source in sources)
+    ages = [source.age_ms.p99 for source in sources if source.age_ms is not None]
+    parts = [f"{body.state}: {live} of {len(body.sources)} sources live", f"{rate:.1f} predictions/s"]
+    if ages:
+        parts.append(f"age p99 {max(ages):.0f} ms")
+    if captured:
+        parts.append(f"{lost / captured:.1%} dropped")
+    return "; ".join([", ".join(parts), *body.reasons])
+
+
 def _stages(row: Row, names: Sequence[str]) -> dict[str, StageTime]:
     return {
         name: StageTime(count=times.runs, wall_s=times.wall_ns / 1e9, cpu_s=times.cpu_ns / 1e9)

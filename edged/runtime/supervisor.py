@@ -14,21 +14,24 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from edged.engine.lease import Lease
-from edged.errors import EdgedError, InternalError, SharedMemoryError
-from edged.messages import DaemonState, EngineHealth, SourceState
+from edged.errors import InternalError, SharedMemoryError
+from edged.messages import DaemonState, EngineHealth
 from edged.runtime import briefing, status
 from edged.runtime.accounts import close_accounts, repair, wait_for_results
 from edged.runtime.briefing import Prepared
 from edged.runtime.channel import ChannelClosedError, Note
+from edged.runtime.herald import Herald
 from edged.runtime.launch import Launcher
-from edged.runtime.members import IN_WORDS, Member, SourceStatus, describe_exit, error_from
+from edged.runtime.members import Member, describe_exit, error_from
+from edged.runtime.notify import Notifier
+from edged.runtime.reload import read_again
 from edged.runtime.rings import Rings
 from edged.runtime.setup import Setup
 from edged.runtime.signals import StopSignal
-from edged.runtime.verify import Data, Verification
+from edged.runtime.sources import Sources
+from edged.runtime.verify import Verification
+from edged.runtime.watchdog import Watchdog
 
 _LOG = logging.getLogger("edged")
 _PREPARE_S = 900.0
@@ -51,24 +54,40 @@ class Supervisor:
         launcher: starts children.
         stop: the request to stop.
         exit_when_done: end once every source has ended and everything is published.
+        notifier: to the service manager; default: there is none.
+        reload: reads the settings again and says in a clause what came of it; raises EdgedError where they are wrong.
     """
 
-    def __init__(self, setup: Setup, launcher: Launcher, stop: StopSignal, *, exit_when_done: bool) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        launcher: Launcher,
+        stop: StopSignal,
+        *,
+        exit_when_done: bool,
+        notifier: Notifier | None = None,
+        reload: Callable[[], str] = lambda: "",
+    ) -> None:
         self._setup = setup
         self._launcher = launcher
         self._stop = stop
         self._exit_when_done = exit_when_done
+        self._notifier = notifier or Notifier()
+        self._reload = reload
         self._started_s = time.monotonic()
         self._boot = str(uuid.uuid4())
         self._selector = selectors.DefaultSelector()
         self._selector.register(stop, selectors.EVENT_READ)
-        self._names = [source.settings.name for source in setup.sources]
-        self.statuses = [SourceStatus() for _ in setup.sources]
+        self._selector.register(stop.hangup, selectors.EVENT_READ)
+        self._publish = Member("publish", "socket")
+        self._herald = Herald(self._publish, self._notifier)
+        self._sources = Sources(setup.sources, self._herald.announce)
+        self._names, self.statuses = self._sources.names, self._sources.statuses
         self._prepare = Member("prepare", "model")
         self._infer = Member("infer", "model")
-        self._publish = Member("publish", "socket")
         self._captures = [Member("capture", name, index) for index, name in enumerate(self._names)]
-        self._verification = Verification(setup.settings.monitor.verify_every, self._announce)
+        self._verification = Verification(setup.settings.monitor.verify_every, self._herald.announce)
+        self._watchdog = Watchdog(self._notifier, self._everybody, starting_s=_START_S)
         self._state: DaemonState = "starting"
         self._prepared: Prepared | None = None
         self._rings: Rings | None = None
@@ -105,7 +124,7 @@ class Supervisor:
             if source.error is None:
                 self._launch(capture)
             else:
-                self._source_failed(capture.source, source.error.what, source.error)
+                self._sources.fail(capture.source, source.error.what, source.error)
                 state.error = source.error
         self._wait(lambda: self._prepared is not None, _PREPARE_S, "the model was not prepared")
         assert self._prepared is not None
@@ -119,6 +138,8 @@ class Supervisor:
         if self._prepared.engine.note:
             _LOG.warning("%s", self._prepared.engine.note)
         _LOG.info("ready after %.2f s: %s on %s, batches of up to %d", took, *briefing.summary(self._prepared))
+        self._notifier.ready("ready")
+        self._watchdog.begin()
         wanted = self._setup.settings.publish.wait_for_subscribers
         if wanted:
             _LOG.info("waiting for %d subscription(s) to predictions", wanted)
@@ -133,7 +154,7 @@ class Supervisor:
             self._brief(member)
 
     def _all_done(self) -> bool:
-        return all(state.over for state in self.statuses) and self._settled()
+        return self._sources.all_over and self._settled()
 
     def _settled(self) -> bool:
         assert self._rings is not None
@@ -162,9 +183,12 @@ class Supervisor:
     def _turn(self) -> None:
         now = time.monotonic()
         self._restart_due(now)
+        if self._stop.hangup.take():
+            read_again(self._reload, self._notifier, self._herald.announce, started=self._state != "starting")
         if self._rings is not None and now >= self._next_health_s:
             self._next_health_s = now + _HEALTH_EVERY_S
             self._tell_and_check()
+            self._watchdog.look(self._rings, (self._infer, self._publish))
         for key, _ in self._selector.select(self._patience(now)):
             if isinstance(key.data, Member):
                 self._listen(key.data)
@@ -180,7 +204,7 @@ class Supervisor:
 
     def _patience(self, now: float) -> float:
         due = [member.start_at for member in self._everybody() if member.start_at is not None]
-        if self._exit_when_done and self._rings is not None and all(state.over for state in self.statuses):
+        if self._exit_when_done and self._rings is not None and self._sources.all_over:
             # Only the last results are still on their way: look often enough to end without delay.
             due.append(now + _DRAIN_STEP_S)
         return max(0.0, min([*due, now + _HEALTH_EVERY_S, self._next_health_s or now + 1.0]) - now)
@@ -201,7 +225,8 @@ class Supervisor:
 
     def _on_note(self, member: Member, note: Note) -> None:
         if member.source >= 0 and note.kind in ("opened", "ended", "failed"):
-            self._on_source_note(member, note)
+            member.ready = member.ready or note.kind == "opened"
+            self._sources.take(member.source, note)
         elif note.kind == "error":
             member.error = error_from(note.body)
         elif note.kind == "traceback":
@@ -215,20 +240,10 @@ class Supervisor:
                 status.log_remarks(note.body["remarks"])
         elif note.kind == "subscriptions":
             self._subscriptions = max(self._subscriptions, note.body)
+        elif note.kind == "remarks":
+            status.log_remarks(note.body)
         elif note.kind == "checked":
             self._verification.checked(note)
-
-    def _on_source_note(self, member: Member, note: Note) -> None:
-        if note.kind == "opened":
-            member.ready = True
-            self._set_source(member.source, "live", "", decode=note.body["decode"])
-        elif note.kind == "ended":
-            self._set_source(member.source, "ended", "")
-        elif note.body["permanent"]:
-            reason = note.body["reason"]
-            self._source_failed(member.source, reason, self._setup.sources[member.source].refusal(reason))
-        else:
-            self._set_source(member.source, "backoff", note.body["reason"])
 
     # life and death of children --------------------------------------------------------------------------------------
 
@@ -290,7 +305,9 @@ class Supervisor:
                 remedy="see the log above for the reason",
             )
         text = str(member.error) if member.error else how
-        self._announce("process-replaced", "", "error", f"the {member.role} process {text}; replaced in {delay:g} s")
+        self._herald.announce(
+            "process-replaced", "", "error", f"the {member.role} process {text}; replaced in {delay:g} s"
+        )
         member.start_at = now + delay
 
     def _on_capture_death(self, member: Member, how: str) -> None:
@@ -299,53 +316,28 @@ class Supervisor:
             return
         if state.state != "backoff":
             text = str(member.error) if member.error else f"the capture process {how}"
-            self._set_source(member.source, "backoff", text)
+            self._sources.set(member.source, "backoff", text)
         now = time.monotonic()
         member.start_at = now + member.backoff.died(now)
 
     # what is told ----------------------------------------------------------------------------------------------------
 
-    def _set_source(self, index: int, state: SourceState, reason: str, *, decode: str | None = None) -> None:
-        current = self.statuses[index]
-        changed = (current.state, current.reason) != (state, reason)
-        current.state, current.reason = state, reason
-        if decode is not None:
-            current.decode = decode
-        if changed:
-            severity = "warning" if state in ("backoff", "stalled") else "error" if state == "failed" else "info"
-            text = f"source {self._names[index]} {IN_WORDS[state]}" + (f": {reason}" if reason else "")
-            self._announce(f"source-{state}", self._names[index], severity, text)
-
-    def _source_failed(self, index: int, reason: str, error: EdgedError) -> None:
-        self.statuses[index].error = error
-        self._set_source(index, "failed", reason)
-
     def _check_sources(self) -> None:
         """Without a source left that could ever deliver, a user's mistake ends the daemon."""
-        errors = [state.error for state in self.statuses if state.error is not None]
-        if len(errors) == len(self.statuses) and self._settled():
-            raise errors[0]
-
-    def _announce(self, kind: str, source: str, severity: str, text: str, data: Data | None = None) -> None:
-        level = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}[severity]
-        _LOG.log(level, "%s", text)
-        if self._publish.ready:
-            body = {"kind": kind, "source": source, "severity": severity, "text": text, "data": data or {}}
-            self._publish.tell("event", body)
+        mistake = self._sources.mistake()
+        if mistake is not None and self._settled():
+            raise mistake
 
     def _tell_health(self) -> None:
-        if self._rings is None or not self._publish.ready:
-            return
-        members = [self._publish, self._infer, *self._captures]
-        body = status.health(self._state, self._names, self.statuses, members, self._rings, self._engine)
-        self._publish.tell("health", msgspec.to_builtins(body))
-        verified = self._verification.figures(self._rings.samples)
-        stats = status.stats(self._started_s, [*members, *self._verification.members], self._rings, verified)
-        self._publish.tell("stats", msgspec.to_builtins(stats))
+        if self._rings is not None:
+            members = [self._publish, self._infer, *self._captures]
+            self._herald.tell(self._state, self._sources, members, self._rings, self._engine, self._verification)
 
     # the end ---------------------------------------------------------------------------------------------------------
 
     def _shut_down(self, linger_ms: int) -> None:
+        self._notifier.stopping()
+        self._watchdog.close()
         self._state = "stopping"
         self._end([self._prepare, *self._verification.members], 0.0)
         self._end(self._captures, 0.4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-PeerEvent = Literal["accepted", "succeeded", "failed", "disconnected"]
+PeerEvent = Literal["accepted", "succeeded", "failed", "disconnected", "closed"]
 
 
 class PeerCounter:
@@ -22,8 +22,8 @@ class PeerCounter:
 
     def __init__(self) -> None:
         self.handshake_failures = 0
-        self._waiting: dict[int, None] = {}
-        self._connected: set[int] = set()
+        self._waiting: dict[int, str] = {}
+        self._connected: dict[int, str] = {}
         self._failed_before = False
 
     @property
@@ -31,31 +31,39 @@ class PeerCounter:
         """Peers that completed their handshake and are still there."""
         return len(self._connected)
 
-    def note(self, event: PeerEvent, descriptor: int) -> None:
+    def note(self, event: PeerEvent, descriptor: int, endpoint: str = "") -> None:
         """Take note of one monitor event.
 
         Args:
             event: what happened.
             descriptor: of the connection, for ``accepted`` and ``disconnected``.
+            endpoint: that it came in by, for ``accepted`` and ``closed``. An endpoint that is closed takes its
+                connections along, without a word about them.
         """
         if event == "accepted":
-            self._connected.discard(descriptor)
+            self._connected.pop(descriptor, None)
             self._waiting.pop(descriptor, None)
-            self._waiting[descriptor] = None
+            self._waiting[descriptor] = endpoint
         elif event == "succeeded":
-            if self._waiting:
-                self._connected.add(self._waiting.popitem()[0])
+            self._succeed()
+        elif event == "closed":
+            self._waiting = {each: at for each, at in self._waiting.items() if at != endpoint}
+            self._connected = {each: at for each, at in self._connected.items() if at != endpoint}
         elif event == "disconnected":
             self._end(descriptor)
         self._failed_before = event == "failed"
+
+    def _succeed(self) -> None:
+        if self._waiting:
+            newest, endpoint = self._waiting.popitem()
+            self._connected[newest] = endpoint
 
     def _end(self, descriptor: int) -> None:
         if descriptor in self._waiting:
             del self._waiting[descriptor]
             self.handshake_failures += 1
             return
-        self._connected.discard(descriptor)
+        self._connected.pop(descriptor, None)
         if self._failed_before:
             self.handshake_failures += 1
-            if self._waiting:
-                self._connected.add(self._waiting.popitem()[0])
+            self._succeed()

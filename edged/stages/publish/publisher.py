@@ -15,9 +15,11 @@ import zmq
 from edged.errors import EndpointInUseError, SettingsError
 from edged.messages import PREDICTIONS, Message
 from edged.stages.publish.address import BIND, Endpoint, parse_endpoint
+from edged.stages.publish.authorized import AuthorizedKeys
 from edged.stages.publish.encoding import EnvelopeFields, Envelopes, MessageEncoder
+from edged.stages.publish.gatekeeper import Gatekeeper
 from edged.stages.publish.peers import PeerCounter, PeerEvent
-from edged.stages.publish.security import Gatekeeper, ServerCurve
+from edged.stages.publish.security import ServerCurve
 from edged.stages.publish.sequences import LocalSequences, Sequences
 
 _HEARTBEAT_MS: Final = 2000
@@ -34,6 +36,7 @@ _PEER_EVENTS: Final[dict[int, PeerEvent]] = {
     zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "failed",
     zmq.EVENT_HANDSHAKE_FAILED_AUTH: "failed",
     zmq.EVENT_DISCONNECTED: "disconnected",
+    zmq.EVENT_CLOSED: "closed",
 }
 
 Socket = zmq.Socket[bytes]
@@ -80,6 +83,8 @@ class Publisher:
         self._socket: Socket = self._context.socket(zmq.XPUB)
         self._monitor = self._watch()
         self._gatekeeper: Gatekeeper | None = None
+        self._guarded: list[tuple[Endpoint, str]] = []
+        self._unbound: list[Endpoint] = []
         try:
             self._set_options(hwm)
             self._bind_all(endpoints, curve)
@@ -128,7 +133,10 @@ class Publisher:
             `prediction_subscriptions`: how many subscriptions that include predictions of some source have come so far.
         """
         if self._gatekeeper is not None:
+            if self._gatekeeper.refresh():
+                self._turn_everybody_out()
             self._gatekeeper.answer(_PER_CALL)
+            self._bind_again()
         self._drain_monitor()
         for _ in range(_PER_CALL):
             try:
@@ -137,6 +145,10 @@ class Publisher:
                 break
             self._note_inbound(frames)
         return self.prediction_subscriptions
+
+    def remarks(self) -> list[str]:
+        """What the log should say of those who asked to be let in, since the last call."""
+        return [] if self._gatekeeper is None else self._gatekeeper.remarks()
 
     def close(self, linger_ms: int) -> None:
         """Close, giving subscribers up to ``linger_ms`` milliseconds to take what is still queued. Harmless twice.
@@ -185,13 +197,36 @@ class Publisher:
                 self._bind(endpoint)
                 os.chmod(endpoint.path, 0o660)
         if curve is not None:
-            self._gatekeeper = Gatekeeper(self._context, curve.authorized)
+            known = curve.authorized if curve.folder is None else AuthorizedKeys(curve.folder, curve.authorized)
+            self._gatekeeper = Gatekeeper(self._context, known)
+            self._gatekeeper.refresh()
             self._socket.curve_server = True
             self._socket.curve_secretkey = curve.secret
         for endpoint in endpoints:
             if endpoint.path is None:
-                self._socket.ipv6 = ":" in endpoint.host
-                self._bind(endpoint)
+                self._bind_tcp(endpoint)
+
+    def _bind_tcp(self, endpoint: Endpoint) -> None:
+        self._socket.ipv6 = ":" in endpoint.host
+        self._bind(endpoint)
+        if self._gatekeeper is not None:
+            self._guarded.append((endpoint, self._socket.get_string(zmq.LAST_ENDPOINT).rstrip("\0")))
+
+    def _turn_everybody_out(self) -> None:
+        """End every connection over tcp: ZeroMQ cannot end one alone, and those that are still welcome come back."""
+        for endpoint, bound in self._guarded:
+            self._socket.unbind(bound)
+            self._unbound.append(endpoint)
+        self._guarded.clear()
+
+    def _bind_again(self) -> None:
+        """Listen again; where ZeroMQ has not let go of the address yet, at the next call."""
+        waiting, self._unbound = self._unbound, []
+        for endpoint in waiting:
+            try:
+                self._bind_tcp(endpoint)
+            except EndpointInUseError:
+                self._unbound.append(endpoint)
 
     def _bind(self, endpoint: Endpoint) -> None:
         try:
@@ -212,13 +247,13 @@ class Publisher:
     def _drain_monitor(self) -> None:
         for _ in range(_PER_CALL):
             try:
-                head, *_rest = self._monitor.recv_multipart(zmq.DONTWAIT)
+                head, endpoint, *_rest = self._monitor.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
                 return
             kind, value = struct.unpack("=Hi", head)
             event = _PEER_EVENTS.get(kind)
             if event is not None:
-                self._peers.note(event, value)
+                self._peers.note(event, value, endpoint.decode(errors="replace"))
 
     def _note_inbound(self, frames: list[bytes]) -> None:
         """Count a subscription; whatever else a peer sends is counted and ignored."""

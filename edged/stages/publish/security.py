@@ -19,9 +19,9 @@ from zmq.utils import z85
 
 from edged.errors import SettingsError
 
-_ZAP_ENDPOINT = "inproc://zeromq.zap.01"
-_ZAP_VERSION = b"1.0"
-_KEY_FILE = 'curve\n    public-key = "{public}"\n'
+_CREDENTIAL = "curve.key"
+KEY_FILE = 'curve\n    public-key = "{public}"\n'
+"""What a public key file holds."""
 _SECRET_LINE = '    secret-key = "{secret}"\n'
 
 
@@ -32,10 +32,12 @@ class ServerCurve:
     Attributes:
         secret: the daemon's secret key, Z85.
         authorized: public keys of the clients that may subscribe, Z85.
+        folder: where these keys lie, to be followed; None when they never change.
     """
 
     secret: bytes = field(repr=False)
     authorized: frozenset[bytes]
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +55,32 @@ class ClientCurve:
     secret: bytes = field(repr=False)
 
 
-def load_server_curve(secret_key_file: Path, authorized_keys_dir: Path) -> ServerCurve:
+def load_server_curve(secret_key_file: Path, authorized_keys_dir: Path, *, running: bool = False) -> ServerCurve:
     """Read the daemon's key and the authorised clients' (every ``*.key`` file of the folder).
+
+    Args:
+        secret_key_file: as configured; a service manager's credential ``curve.key`` takes its place.
+        authorized_keys_dir: as configured.
+        running: whether the daemon runs already, so that clients' keys, whatever becomes of them, are no reason to end
+            it: then none is read yet, only followed.
 
     Raises:
         SettingsError: a file is missing, unreadable or no key, others may read the secret key, or nobody is authorised.
     """
-    secret = _load_secret(secret_key_file, "publish.curve.secret_key_file")[1]
+    secret = _load_secret(_credential() or secret_key_file, "publish.curve.secret_key_file")[1]
     where = "publish.curve.authorized_keys_dir"
     if not authorized_keys_dir.is_dir():
         raise SettingsError(f"{authorized_keys_dir} is not a folder", where=where, remedy="create it")
-    keys = frozenset(_load_public(path, where) for path in sorted(authorized_keys_dir.glob("*.key")))
+    if running:
+        return ServerCurve(secret, frozenset(), authorized_keys_dir)
+    keys = frozenset(load_public(path, where) for path in sorted(authorized_keys_dir.glob("*.key")))
     if not keys:
         raise SettingsError(
             f"{authorized_keys_dir} holds no *.key file, so nobody could subscribe",
             where=where,
-            remedy="put each client's public key file there",
+            remedy="put each client's public key there: edged keys authorise FILE.key",
         )
-    return ServerCurve(secret, keys)
+    return ServerCurve(secret, keys, authorized_keys_dir)
 
 
 def load_client_curve(server_key_file: Path, secret_key_file: Path) -> ClientCurve:
@@ -80,7 +90,7 @@ def load_client_curve(server_key_file: Path, secret_key_file: Path) -> ClientCur
         SettingsError: a file is missing, unreadable or no key, or others may read the secret key.
     """
     public, secret = _load_secret(secret_key_file, str(secret_key_file))
-    return ClientCurve(_load_public(server_key_file, str(server_key_file)), public, secret)
+    return ClientCurve(load_public(server_key_file, str(server_key_file)), public, secret)
 
 
 def create_keys(folder: Path, name: str) -> tuple[Path, Path]:
@@ -91,7 +101,7 @@ def create_keys(folder: Path, name: str) -> tuple[Path, Path]:
     """
     public, secret = (key.decode("ascii") for key in zmq.curve_keypair())
     paths = folder / f"{name}.key", folder / f"{name}.key_secret"
-    text = _KEY_FILE.format(public=public)
+    text = KEY_FILE.format(public=public)
     for path, mode, content in (
         (paths[1], 0o600, text + _SECRET_LINE.format(secret=secret)),
         (paths[0], 0o644, text),
@@ -107,7 +117,16 @@ def create_keys(folder: Path, name: str) -> tuple[Path, Path]:
     return paths
 
 
-def _load(path: Path, where: str) -> tuple[bytes, bytes | None]:
+def read_key_file(path: Path, where: str) -> tuple[bytes, bytes | None]:
+    """Read a key file: the public key and, where it is there, the secret one; both Z85.
+
+    Args:
+        path: of the file.
+        where: what to name in an error.
+
+    Raises:
+        SettingsError: it cannot be read or is no key.
+    """
     try:
         public, secret = load_certificate(path)
         for key in (public, secret):
@@ -121,8 +140,17 @@ def _load(path: Path, where: str) -> tuple[bytes, bytes | None]:
     return public, secret
 
 
-def _load_public(path: Path, where: str) -> bytes:
-    public, secret = _load(path, where)
+def load_public(path: Path, where: str) -> bytes:
+    """Read a public key, Z85, from a file that holds nothing else.
+
+    Args:
+        path: of the file.
+        where: what to name in an error.
+
+    Raises:
+        SettingsError: it cannot be read, is no key, or holds a secret one.
+    """
+    public, secret = read_key_file(path, where)
     if secret is not None:
         raise SettingsError(
             f"{path} holds a secret key", where=where, remedy="keep only the public key file here, and change the key"
@@ -130,51 +158,19 @@ def _load_public(path: Path, where: str) -> bytes:
     return public
 
 
+def _credential() -> Path | None:
+    """The secret key as systemd's LoadCredential= hands it over: readable by this service alone, on no disk."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(folder) / _CREDENTIAL
+    return path if folder and path.is_file() else None
+
+
 def _load_secret(path: Path, where: str) -> tuple[bytes, bytes]:
-    if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    # A credential may show a group's bits, which are the mask of the access list that lets in this service alone.
+    others = 0o037 if path == _credential() else 0o077
+    if path.is_file() and stat.S_IMODE(path.stat().st_mode) & others:
         raise SettingsError(f"{path} can be read by others", where=where, remedy=f"chmod 600 {path}")
-    public, secret = _load(path, where)
+    public, secret = read_key_file(path, where)
     if secret is None:
         raise SettingsError(f"{path} holds no secret key", where=where, remedy="give the *.key_secret file")
     return public, secret
-
-
-class Gatekeeper:
-    """Answers ZeroMQ's question whether a client key may connect; polled from the publisher's own loop.
-
-    Args:
-        context: of the socket to protect.
-        authorized: public keys that may connect, Z85.
-    """
-
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], authorized: frozenset[bytes]) -> None:
-        self._authorized = authorized
-        self.socket = context.socket(zmq.REP)
-        self.socket.linger = 0
-        self.socket.bind(_ZAP_ENDPOINT)
-
-    def answer(self, limit: int) -> None:
-        """Answer what was asked, at most ``limit`` questions; never waits."""
-        for _ in range(limit):
-            try:
-                question = self.socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return
-            self.socket.send_multipart(self._reply(question), zmq.DONTWAIT)
-
-    def _reply(self, question: list[bytes]) -> list[bytes]:
-        request = question[1] if len(question) > 1 else b""
-        # version, request id, domain, address, identity, mechanism, then the client's key: 32 bytes
-        allowed = (
-            len(question) == 7
-            and question[0] == _ZAP_VERSION
-            and question[5] == b"CURVE"
-            and len(question[6]) == 32
-            and z85.encode(question[6]) in self._authorized
-        )
-        status = [b"200", b"OK", b"subscriber"] if allowed else [b"400", b"unknown key", b""]
-        return [_ZAP_VERSION, request, *status, b""]
-
-    def close(self) -> None:
-        """Close the socket; from then on nobody new is let in."""
-        self.socket.close(linger=0)

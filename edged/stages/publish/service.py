@@ -65,6 +65,8 @@ class PublishService:
             if now >= next_note:
                 next_note = now + _NOTE_EVERY_S
                 self._loop.note_rates()
+                # Also with nothing inbound: a client's key may have been revoked meanwhile.
+                self._serve_subscribers()
         while self._publish_some():
             pass
 

@@ -14,10 +14,10 @@ import zmq
 from edged.errors import SettingsError
 from edged.messages import EVENT, Event
 from edged.stages.publish.client import Subscriber
+from edged.stages.publish.gatekeeper import Gatekeeper
 from edged.stages.publish.publisher import Publisher
 from edged.stages.publish.security import (
     ClientCurve,
-    Gatekeeper,
     ServerCurve,
     create_keys,
     load_client_curve,
