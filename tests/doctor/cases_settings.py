@@ -244,7 +244,7 @@ def key_that_others_read(rig: Rig) -> None:
     (rig.folder / "device.key_secret").chmod(0o644)
 
 
-@case("curve", "problem", "nobody could subscribe", "public key file")
+@case("curve", "problem", "nobody could subscribe", "edged keys authorise")
 def nobody_authorised(rig: Rig) -> None:
     _keys(rig)
     (rig.folder / "authorized" / "client.key").unlink()
