@@ -8,7 +8,6 @@ the frames: capture, infer, publish.
 from __future__ import annotations
 
 import logging
-import selectors
 import time
 import uuid
 from collections.abc import Callable
@@ -20,10 +19,11 @@ from edged.messages import DaemonState, EngineHealth
 from edged.runtime import briefing, status
 from edged.runtime.accounts import close_accounts, repair, wait_for_results
 from edged.runtime.briefing import Prepared
-from edged.runtime.channel import ChannelClosedError, Note
+from edged.runtime.channel import Note
+from edged.runtime.family import Family
 from edged.runtime.herald import Herald
 from edged.runtime.launch import Launcher
-from edged.runtime.members import Member, describe_exit, error_from
+from edged.runtime.members import Member, error_from
 from edged.runtime.notify import Notifier
 from edged.runtime.reload import read_again
 from edged.runtime.rings import Rings
@@ -37,7 +37,6 @@ _LOG = logging.getLogger("edged")
 _PREPARE_S = 900.0
 _START_S = 300.0
 _HEALTH_EVERY_S = 1.0
-_REAP_S = 2.0
 _TOO_MANY_DEATHS = 5
 _DRAIN_STEP_S = 0.02
 
@@ -69,16 +68,13 @@ class Supervisor:
         reload: Callable[[], str] = lambda: "",
     ) -> None:
         self._setup = setup
-        self._launcher = launcher
         self._stop = stop
         self._exit_when_done = exit_when_done
         self._notifier = notifier or Notifier()
         self._reload = reload
         self._started_s = time.monotonic()
         self._boot = str(uuid.uuid4())
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(stop, selectors.EVENT_READ)
-        self._selector.register(stop.hangup, selectors.EVENT_READ)
+        self._family = Family(launcher, (stop, stop.hangup), on_note=self._on_note, on_death=self._on_death)
         self._publish = Member("publish", "socket")
         self._herald = Herald(self._publish, self._notifier)
         self._sources = Sources(setup.sources, self._herald.announce)
@@ -118,11 +114,11 @@ class Supervisor:
 
     def _start(self) -> None:
         for member in (self._prepare, self._infer, self._publish):
-            self._launch(member)
+            self._family.launch(member)
         self._prepare.tell("configure", briefing.prepare_plan(self._setup), wait_s=1.0)
         for capture, source, state in zip(self._captures, self._setup.sources, self.statuses, strict=True):
             if source.error is None:
-                self._launch(capture)
+                self._family.launch(capture)
             else:
                 self._sources.fail(capture.source, source.error.what, source.error)
                 state.error = source.error
@@ -150,7 +146,7 @@ class Supervisor:
                 self._brief(capture)
         self._verification.begin(self._prepared.engine, self._prepared.reference)
         for member in self._verification.members:
-            self._launch(member)
+            self._family.launch(member)
             self._brief(member)
 
     def _all_done(self) -> bool:
@@ -182,16 +178,14 @@ class Supervisor:
 
     def _turn(self) -> None:
         now = time.monotonic()
-        self._restart_due(now)
+        self._family.restart_due(self._everybody(), now, brief=self._brief_again)
         if self._stop.hangup.take():
             read_again(self._reload, self._notifier, self._herald.announce, started=self._state != "starting")
         if self._rings is not None and now >= self._next_health_s:
             self._next_health_s = now + _HEALTH_EVERY_S
             self._tell_and_check()
             self._watchdog.look(self._rings, (self._infer, self._publish))
-        for key, _ in self._selector.select(self._patience(now)):
-            if isinstance(key.data, Member):
-                self._listen(key.data)
+        self._family.listen(self._patience(now))
 
     def _tell_and_check(self) -> None:
         try:
@@ -211,17 +205,6 @@ class Supervisor:
 
     def _everybody(self) -> list[Member]:
         return [self._publish, self._infer, *self._captures, *self._verification.members]
-
-    def _listen(self, member: Member) -> None:
-        while member.running is not None:
-            try:
-                note = member.running[1].receive()
-            except ChannelClosedError:
-                self._on_death(member)
-                return
-            if note is None:
-                return
-            self._on_note(member, note)
 
     def _on_note(self, member: Member, note: Note) -> None:
         if member.source >= 0 and note.kind in ("opened", "ended", "failed"):
@@ -247,42 +230,17 @@ class Supervisor:
 
     # life and death of children --------------------------------------------------------------------------------------
 
-    def _launch(self, member: Member) -> None:
-        member.start_at = None
-        member.error = None
-        handle, channel = self._launcher.start(member.role, member.name)
-        member.running = (handle, channel)
-        self._selector.register(channel, selectors.EVENT_READ, member)
-
     def _brief(self, member: Member) -> None:
         assert self._prepared is not None
         assert self._rings is not None
         briefing.brief(member, self._setup, self._prepared, self._rings, self._boot)
 
-    def _restart_due(self, now: float) -> None:
-        for member in self._everybody():
-            if member.start_at is not None and now >= member.start_at:
-                self._launch(member)
-                member.restarts += 1
-                if self._rings is not None and (member.source < 0 or self._capturing):
-                    self._brief(member)
+    def _brief_again(self, member: Member) -> None:
+        """Brief a child that replaces another one, unless what it is to be told is not known yet."""
+        if self._rings is not None and (member.source < 0 or self._capturing):
+            self._brief(member)
 
-    def _bury(self, member: Member) -> str:
-        """Reap a child whose channel has ended; returns how it ended, in words."""
-        assert member.running is not None
-        handle, channel = member.running
-        self._selector.unregister(channel)
-        channel.close()
-        status = handle.wait(_REAP_S)
-        if status is None:
-            handle.kill()
-            status = handle.wait(_REAP_S)
-        member.running = None
-        member.ready = False
-        return describe_exit(status)
-
-    def _on_death(self, member: Member) -> None:
-        how = self._bury(member)
+    def _on_death(self, member: Member, how: str) -> None:
         if member is self._prepare:
             if self._prepared is None:
                 raise member.error or InternalError(f"the process that prepares the model {how}")
@@ -345,7 +303,7 @@ class Supervisor:
         if self._rings is not None:
             try:
                 if self._publish.running:
-                    wait_for_results(self._rings, lambda: self._selector.select(_DRAIN_STEP_S), 0.3)
+                    wait_for_results(self._rings, lambda: self._family.wait(_DRAIN_STEP_S), 0.3)
                 close_accounts(self._rings, self._names)
             except SharedMemoryError:
                 _LOG.warning("publish does not answer and is killed")
@@ -354,28 +312,11 @@ class Supervisor:
             self._tell_health()
             self._publish.tell("linger", linger_ms)
         self._end([self._publish], linger_ms / 1000 + 0.4)
-        self._selector.close()
+        self._family.close()
         if self._lease is not None:
             self._lease.close()
         if self._rings is not None:
             self._rings.close()
 
     def _end(self, members: list[Member], patience_s: float) -> None:
-        """Ask children to stop, and kill those that have not within the time given.
-
-        Those that still start do not listen yet and hold nothing of value: they are not waited for.
-        """
-        alive = [member for member in members if member.running is not None]
-        for member in alive:
-            member.tell("stop")
-        if self._rings is not None:
-            self._rings.wake_all()
-        end = time.monotonic() + patience_s
-        for member in alive:
-            assert member.running is not None
-            handle, _ = member.running
-            if handle.wait(max(0.0, end - time.monotonic()) if member.ready else 0.0) is None:
-                if member.ready and member.source < 0:
-                    _LOG.warning("%s did not stop within %.1f s and is killed", member.label, patience_s)
-                handle.kill()
-            self._bury(member)
+        self._family.end(members, patience_s, wake=self._rings.wake_all if self._rings is not None else None)
