@@ -11,59 +11,25 @@ The examples are the golden files of tests/fixtures/messages.
 from __future__ import annotations
 
 import argparse
-import inspect
-import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
 from edged.messages import BY_SCHEMA  # noqa: E402
+from tools.report_schema import schema_of  # noqa: E402
 
 _EXAMPLE = re.compile(r"(?P<head><!-- example: (?P<name>[a-z-]+) -->\n```json\n).*?(?P<tail>```\n)", re.DOTALL)
 _NUMBERS = re.compile(r"\[\s+(?P<inner>-?[0-9][0-9.,\s-]*?)\s+\]")
 
 
-def schema_of(name: str) -> dict[str, Any]:
-    """JSON Schema (2020-12) of the message with this ``schema`` value."""
-    kind = BY_SCHEMA[name]
-    (body,), components = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
-    definitions = dict(components)
-    own = dict(definitions.pop(body["$ref"].rsplit("/", 1)[-1]))
-    # The sender always writes it, although it has a default in Python.
-    own["required"] = ["schema", *own.get("required", [])]
-    own["properties"] = {**own["properties"], "schema": {"const": name}}
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
-    rest = {key: value for key, value in own.items() if key != "title"}
-    schema: dict[str, Any] = _dedented({**head, **rest, "$defs": dict(sorted(definitions.items()))})
-    return schema
-
-
-def _dedented(part: Any) -> Any:
-    """Descriptions without the indentation of the docstrings they come from: Python 3.13 removes it, 3.10 does not."""
-    if isinstance(part, list):
-        return [_dedented(entry) for entry in part]
-    if not isinstance(part, dict):
-        return part
-    return {
-        key: inspect.cleandoc(value) if key == "description" and isinstance(value, str) else _dedented(value)
-        for key, value in part.items()
-    }
-
-
 def wanted() -> dict[Path, str]:
     """Every generated file and what should stand in it."""
     files = {
-        REPO / "docs" / "schemas" / f"{name.split('.')[1].split('/')[0]}.json": json.dumps(
-            schema_of(name), indent=2, ensure_ascii=False
-        )
-        + "\n"
-        for name in BY_SCHEMA
+        REPO / "docs" / "schemas" / f"{name.split('.')[1].split('/')[0]}.json": schema_of(kind, name)
+        for name, kind in BY_SCHEMA.items()
     }
     guide = REPO / "docs" / "messages.md"
     files[guide] = _EXAMPLE.sub(_fill, guide.read_text(encoding="utf-8"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON Schema of a report that a command prints as JSON: written to a file, or compared with what lies there."""
+"""JSON Schemas of what edged writes as JSON: messages, and the reports of commands."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ import msgspec
 
 
 def schema_of(report: type[msgspec.Struct], name: str) -> str:
-    """The schema of a report whose field ``schema`` always holds ``name``."""
+    """The schema (2020-12) of what always holds ``name`` in its field ``schema``."""
     (body,), components = msgspec.json.schema_components([report], ref_template="#/$defs/{name}")
     definitions = dict(components)
     own = dict(definitions.pop(body["$ref"].rsplit("/", 1)[-1]))
     # Always written, although it has a default in Python.
     own["required"] = ["schema", *own.get("required", [])]
     own["properties"] = {**own["properties"], "schema": {"const": name}}
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", **own, "title": name}
-    return json.dumps(_dedented({**head, "$defs": dict(sorted(definitions.items()))}), indent=2) + "\n"
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
+    rest = {key: value for key, value in own.items() if key != "title"}
+    whole = _dedented({**head, **rest, "$defs": dict(sorted(definitions.items()))})
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
 def main(tool: str, file: Path, text: str) -> int:

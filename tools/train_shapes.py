@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from edged.stages.capture.shapes import LABELS, ShapesScene
 from tools.evaluate_shapes import letterbox, report
+from tools.models.export import clean
 
 FIRST_TRAINING_SEED = 10_000
 SIZE = (240, 320)
@@ -252,35 +253,10 @@ def export(model: Detector, path: Path) -> None:
         dynamo=False,
     )
     network = onnx.load(path)
-    clean(network)
+    cells = sum(SIZE[0] * SIZE[1] // stride**2 for stride in STRIDES)
+    clean(network, "shapes", (4 + len(LABELS), cells))
     onnx.checker.check_model(network, full_check=True)
     onnx.save(network, path)
-
-
-def clean(network: onnx.ModelProto) -> None:
-    """Plain names and constants, a full output shape; no doc strings and metadata, which tell of Python scopes."""
-    graph = network.graph
-    network.producer_name, network.producer_version, network.doc_string = "edged", "", ""
-    graph.name, graph.doc_string = "shapes", ""
-    constants = [node for node in graph.node if node.op_type == "Constant"]
-    for node in constants:
-        graph.initializer.append(node.attribute[0].t)
-        graph.initializer[-1].name = node.output[0]
-        graph.node.remove(node)
-    names = {"": "", "images": "images", "output": "output"}
-    for number, node in enumerate(graph.node):
-        node.name = f"{node.op_type.lower()}_{number}"
-        names.setdefault(node.output[0], f"{node.name}_output")
-    for number, tensor in enumerate(graph.initializer):
-        tensor.name = names.setdefault(tensor.name, f"constant_{number}")
-    for node in graph.node:
-        node.input[:], node.output[:] = [names[name] for name in node.input], [names[name] for name in node.output]
-        node.doc_string = ""
-        del node.metadata_props[:]
-    del network.metadata_props[:], graph.value_info[:]
-    cells = sum(SIZE[0] * SIZE[1] // stride**2 for stride in STRIDES)
-    for dimension, size in zip(graph.output[0].type.tensor_type.shape.dim[1:], (4 + len(LABELS), cells), strict=True):
-        dimension.dim_value = size
 
 
 def main() -> None:

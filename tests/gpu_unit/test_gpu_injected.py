@@ -6,7 +6,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +13,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.stub_driver import on_stub_driver
 
 from tools.gpu.faulty import FaultyDriver
 from tools.gpu.sabotage import VARIABLE, Fault, parse, sabotaged
 
 HERE = Path(__file__).resolve().parent
-COMPILER = shutil.which("cc")
 
 
 def driver(done: list[str]) -> Any:
@@ -88,32 +87,8 @@ def test_a_daemons_processes_take_the_fault_from_the_environment(tmp_path: Path,
     assert (fault.may_fire(), fault.may_fire(), fault.fired) == (True, False, 1)
 
 
-@pytest.mark.skipif(COMPILER is None, reason="there is no C compiler (cc)")
-@pytest.mark.skipif(
-    importlib.util.find_spec("cuda") is None or importlib.util.find_spec("cuda.bindings") is None,
-    reason="cuda-python is not installed",
-)
 def test_every_call_of_the_executor_may_fail(tmp_path: Path) -> None:
-    library = tmp_path / "libcuda.so.1"
-    assert COMPILER is not None
-    source = str(HERE / "stub_driver.c")
-    subprocess.run(
-        [COMPILER, "-shared", "-fPIC", "-O1", "-Wl,-soname,libcuda.so.1", "-o", str(library), source, "-ldl"],
-        check=True,
-        timeout=60,
-    )
-    root = HERE.parent.parent
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(HERE / "stub_injection.py"), str(library)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-        cwd=root,
-        env={"PYTHONPATH": str(root), "LD_LIBRARY_PATH": str(tmp_path), "PATH": "/usr/bin:/bin"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = json.loads(done.stdout)
+    results = json.loads(on_stub_driver(HERE / "stub_injection.py", tmp_path))
     assert {name for name, row in results.items() if row["ok"]} == {"errors-at-load", "errors-at-work"}, results
     # Both phases must really have had calls to fail.
     assert {"cuMemAlloc", "cuGraphInstantiate", "cuStreamEndCapture"} <= set(results["errors-at-load"]["names"])

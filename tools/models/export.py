@@ -39,7 +39,13 @@ def export(model: nn.Module, path: Path, size: tuple[int, int], output: tuple[in
 
 
 def clean(network: onnx.ModelProto, name: str, output: tuple[int, ...]) -> None:
-    """Plain names and constants, a full output shape; no doc strings and metadata, which tell of Python scopes."""
+    """Plain names and constants, a full output shape; no doc strings and metadata, which tell of Python scopes.
+
+    Args:
+        network: changed in place; inputs and outputs keep their names.
+        name: of the graph.
+        output: shape of the output without the batch.
+    """
     graph = network.graph
     network.producer_name, network.producer_version, network.doc_string = "edged", "", ""
     graph.name, graph.doc_string = name, ""
@@ -47,7 +53,8 @@ def clean(network: onnx.ModelProto, name: str, output: tuple[int, ...]) -> None:
         graph.initializer.append(node.attribute[0].t)
         graph.initializer[-1].name = node.output[0]
         graph.node.remove(node)
-    names = {"": "", INPUT: INPUT, OUTPUT: OUTPUT}
+    ends = [value.name for value in (*graph.input, *graph.output)]
+    names = {"": "", **{name: name for name in ends}}
     for number, node in enumerate(graph.node):
         node.name = f"{node.op_type.lower()}_{number}"
         names.setdefault(node.output[0], f"{node.name}_output")
