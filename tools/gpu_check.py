@@ -36,8 +36,20 @@ PARTS = {
     "broken": 300,
     "steady": 420,
     "bench": 240,
+    "chain": 590,
 }
 """Parts of ``all`` in their order, and the most seconds that each may take."""
+CHAIN_STEPS = (
+    "digits",
+    "agree-digits",
+    "measured",
+    "resnet18-1",
+    "resnet18-128",
+    "yolox",
+    "agree-yolox",
+    "killed",
+)
+"""Of the part ``chain``: those that an earlier call has done are not done again."""
 ANYWHERE = ("export",)
 """Parts that need no GPU."""
 
@@ -122,6 +134,7 @@ def _part(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "broken": ("broken", "broken_parts", ()),
         "steady": ("steady", "steady", ("seconds",)),
         "bench": ("bench", "bench", ()),
+        "chain": ("chain", "chain", ("data", "json", "seconds", "steps")),
     }[given.part]
     work = getattr(import_module(f"tools.gpu.{module}"), function)
     results: dict[str, Any] = work(folder, *(getattr(given, name) for name in arguments))
@@ -204,6 +217,9 @@ def _parser() -> argparse.ArgumentParser:
     resnet50.add_argument("--torch-python", default="python3", help="a Python with PyTorch (default: %(default)s)")
     steady = parts.add_parser("steady", parents=[common])
     steady.add_argument("--seconds", type=float, default=300.0, help="default: %(default)s")
+    chain = parts.add_parser("chain", parents=[common], help="INT8 from images to the engine that is chosen")
+    chain.add_argument("--seconds", type=float, default=560.0, help="of this call (default: %(default)s)")
+    chain.add_argument("--steps", type=_names, default=CHAIN_STEPS, metavar="STEPS", help="such as digits,yolox")
     everything = parts.add_parser("all", parents=[common])
     everything.add_argument("--only", type=_parts, default=[], metavar="PARTS", help="such as fast,int8")
     everything.add_argument("--skip", type=_parts, default=[], metavar="PARTS", help="such as build,steady")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edged.engine import trial
+from edged.engine.bench import Bench, OrtBench
 from edged.engine.key import Backend, BuilderOptions, EngineKey, Precision
 from edged.engine.manifest import GpuMemory, Tensor
 from edged.engine.protocol import Phase
@@ -84,6 +85,10 @@ class OrtWorkshop:
         from edged.engine.race.stands import on_onnxruntime
 
         return on_onnxruntime(Path(job.prepared.path), job.request.plugins)
+
+    def benches(self, job: Job) -> Sequence[Bench]:
+        """ONNX Runtime, also on a GPU where the installed one can."""
+        return [OrtBench(job.request.plugins, job.request.device)]
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from numpy.typing import NDArray
 
 from edged.engine.key import DeviceFacts
 from edged.engine.parsers import parser_opset
 from edged.engine.workshop import Run
 from edged.gpu.cuda import CudaGpu
 from edged.gpu.engines import EngineInfo
+from edged.gpu.plain import PlainRun
 from edged.gpu.trt import TensorRt
 from edged.gpu.trt.build import BuildOptions, BuiltEngine, build_engine
 from edged.gpu.trt.progress import Progress
@@ -32,6 +35,14 @@ class Inspected(NamedTuple):
 
     info: EngineInfo
     weight_bytes: int | None
+
+
+class Plain(Protocol):
+    """Runs an engine, see `edged.gpu.plain.PlainRun`."""
+
+    def __call__(self, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Run once; outputs are good until the next run."""
+        ...
 
 
 class Toolkit(Protocol):
@@ -85,6 +96,10 @@ class Toolkit(Protocol):
 
     def open(self, plan: bytes, prepared: PreparedModel, max_batch: int) -> AbstractContextManager[Run]:
         """Load a plan to run it, in batches of so many frames at the most."""
+        ...
+
+    def plain(self, plan: bytes) -> AbstractContextManager[Plain]:
+        """Load a plan of any inputs and outputs, to run it once at a time."""
         ...
 
     def stand(self, plan: bytes, prepared: PreparedModel) -> Callable[[Course], Stand]:
@@ -173,6 +188,16 @@ class GpuToolkit(LibraryToolkit):
         engine = self.library.load(self._gpu.inventory, "the new engine", plan)
         try:
             with tensorrt_run(self._gpu, engine, prepared, max_batch) as run:
+                yield run
+        finally:
+            engine.close()
+
+    @contextmanager
+    def plain(self, plan: bytes) -> Iterator[Plain]:
+        """Load a plan of any inputs and outputs."""
+        engine = self.library.load(self._gpu.inventory, "what measures", plan)
+        try:
+            with PlainRun(self._gpu, engine) as run:
                 yield run
         finally:
             engine.close()

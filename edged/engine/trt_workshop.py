@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edged.engine.bench import Bench, OrtBench, TrtBench
 from edged.engine.footprint import activation_bytes, weight_bytes
 from edged.engine.half import OUTPUT_STEP
 from edged.engine.key import Backend, BuilderOptions, EngineKey, Precision, Profile
@@ -115,6 +116,10 @@ class TrtWorkshop:
     def stand(self, job: Job, key: EngineKey, made: Made) -> Callable[[Course], Stand]:  # noqa: ARG002 - the interface
         """The engine on the GPU behind the daemon's pipeline."""
         return self._toolkit.stand(made.content, job.prepared)
+
+    def benches(self, job: Job) -> Sequence[Bench]:
+        """TensorRT, then ONNX Runtime."""
+        return [TrtBench(self._toolkit, job), OrtBench(job.request.plugins, job.request.device)]
 
     def close(self) -> None:
         """Give the GPU back."""

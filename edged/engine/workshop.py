@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,7 @@ from edged.graph.prepare import PreparedModel
 from edged.model import ModelSpec
 
 if TYPE_CHECKING:
+    from edged.engine.bench import Bench
     from edged.engine.race.entrant import Course, Stand
 
 Run = Callable[[NDArray[Any]], Mapping[str, NDArray[Any]]]
@@ -120,6 +121,10 @@ class Workshop(Protocol):
 
     def stand(self, job: Job, key: EngineKey, made: Made) -> Callable[[Course], Stand]:
         """What loads such an engine for a race."""
+        ...
+
+    def benches(self, job: Job) -> Sequence[Bench]:
+        """Where graphs can run that only measure, the best first; the last one always can."""
         ...
 
     def close(self) -> None:

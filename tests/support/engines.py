@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from edged.engine.key import DeviceFacts, EngineKey
@@ -25,6 +26,9 @@ from edged.engine.toolkit import Inspected
 from edged.engine.workshop import Run
 from edged.errors import EdgedError
 from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
+from edged.gpu.fake import FakeGpu
+from edged.gpu.fake.engine import FakeEngine
+from edged.gpu.plain import PlainRun
 from edged.gpu.plan_file import unpacked_plan
 from edged.gpu.trt.build import BuildOptions, BuiltEngine
 from edged.gpu.trt.progress import Progress
@@ -123,6 +127,37 @@ class Heard(list[Event]):
         return [event for event in self if isinstance(event, kind)]
 
 
+def fake_engine(gpu: FakeGpu, graph: onnx.ModelProto, options: BuildOptions) -> FakeEngine:
+    """A graph as an engine of the accounting GPU, with one optimisation profile."""
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    dtypes = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64", "tensor(int32)": "int32"}
+    (profile,) = options.profiles
+    tensors = []
+    for given in session.get_inputs():
+        fixed = tuple(given.shape)
+        span = profile.get(given.name) or ShapeRange(fixed, fixed, fixed)
+        shape = tuple(one if isinstance(one, int) else -1 for one in given.shape)
+        tensors.append(TensorInfo(given.name, True, dtypes[given.type], shape, (span,)))
+    tensors += [TensorInfo(one.name, False, dtypes[one.type], ()) for one in session.get_outputs()]
+    names = [one.name for one in session.get_outputs()]
+    known: dict[object, dict[str, tuple[int, ...]]] = {}
+
+    def run(values: Any) -> dict[str, Any]:
+        return dict(zip(names, session.run(names, dict(values)), strict=True))
+
+    def infer(shapes: Any) -> dict[str, tuple[int, ...]]:
+        key = tuple(sorted(shapes.items()))
+        if key not in known:
+            kinds = {one.name: one.dtype for one in tensors}
+            known[key] = {
+                name: value.shape for name, value in run({n: np.ones(s, kinds[n]) for n, s in shapes.items()}).items()
+            }
+        return known[key]
+
+    info = EngineInfo("plain", tuple(tensors), 1, (1 << 16,), 1, 0, 1)
+    return FakeEngine(gpu.machine, info, run, infer=infer)
+
+
 class FakeToolkit:
     """A GPU with a TensorRT that is none: its plans are descriptions of what it was asked for.
 
@@ -198,6 +233,17 @@ class FakeToolkit:
     def open(self, plan: bytes, prepared: PreparedModel, max_batch: int) -> Iterator[Run]:
         """Runs the graph that the plan was built from, in ONNX Runtime."""
         yield session_run(Path(prepared.path))
+
+    @contextlib.contextmanager
+    def plain(self, plan: bytes) -> Iterator[PlainRun]:
+        """Runs the graph that was built last on the accounting GPU, computed by ONNX Runtime."""
+        gpu = FakeGpu()
+        graph, options = self.built[-1]
+        engine = fake_engine(gpu, graph, options)
+        with PlainRun(gpu, engine) as run:
+            yield run
+        engine.close()
+        assert not gpu.close()
 
     def stand(self, plan: bytes, prepared: PreparedModel) -> Callable[[Course], Stand]:
         return on_onnxruntime(Path(prepared.path))

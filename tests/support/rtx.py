@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx.helper import tensor_dtype_to_np_dtype
 
@@ -17,7 +19,7 @@ from edged.engine.key import DeviceFacts
 from edged.engine.ort_workshop import session_run
 from edged.engine.race.entrant import Course, Stand
 from edged.engine.race.stands import on_onnxruntime
-from edged.engine.toolkit import Inspected, LibraryToolkit
+from edged.engine.toolkit import Inspected, LibraryToolkit, Plain
 from edged.engine.workshop import Run
 from edged.errors import DeviceUnavailableError
 from edged.gpu.engines import EngineInfo, ShapeRange, TensorInfo
@@ -86,6 +88,20 @@ class RtxToolkit(LibraryToolkit):
     def open(self, plan: bytes, prepared: PreparedModel, max_batch: int) -> Iterator[Run]:
         """Nothing can run here: ONNX Runtime runs the graph that the plan was built from."""
         yield session_run(Path(prepared.path))
+
+    @contextlib.contextmanager
+    def plain(self, plan: bytes) -> Iterator[Plain]:
+        """Likewise."""
+        graph, _, _ = self.built[-1]
+        session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+        names = [one.name for one in session.get_outputs()]
+        kept: dict[str, Any] = {}
+
+        def run(values: Mapping[str, Any]) -> dict[str, Any]:
+            kept.update(values)
+            return dict(zip(names, session.run(names, kept), strict=True))
+
+        yield run
 
     def stand(self, plan: bytes, prepared: PreparedModel) -> Callable[[Course], Stand]:
         return on_onnxruntime(Path(prepared.path))

@@ -71,7 +71,7 @@ def one_lane(spec: Path, model: str, backend: str, count: int, seed: int) -> dic
             build = subprocess.Popen(
                 command(spec, top, backend, number), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-            signals[_kill(build, after_s)] += 1
+            signals[kill(build, after_s)] += 1
             problem = inconsistent(folder)
             if problem:
                 problems.append(f"after {after_s:.2f} of {whole_s:.2f} s: {problem}")
@@ -107,7 +107,7 @@ def killed(folder: Path, *, backend: str = "tensorrt", builds: int = 20, lanes: 
     }
 
 
-def _kill(build: subprocess.Popen[bytes], after_s: float) -> int:
+def kill(build: subprocess.Popen[bytes], after_s: float) -> int:
     """End a build with SIGKILL after a time, and all that it started; returns its exit status."""
     try:
         return build.wait(after_s)

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
+from edged.engine.bench import Bench, on_first, worthwhile
 from edged.engine.calibration.cache import CalibrationCache
 from edged.engine.calibration.image_set import CalibrationSet
 from edged.engine.calibration.key import CalibrationKey, collector_settings, image_ids
@@ -21,7 +23,6 @@ from edged.engine.images import FrameBatches, Image
 from edged.engine.int8.calibrate import Calibration, calibrate
 from edged.engine.int8.collect import portions
 from edged.engine.int8.plan import digest_of
-from edged.engine.int8.run import open_onnxruntime
 from edged.engine.int8.view import GraphView, view
 from edged.engine.int8.write import raised
 from edged.engine.memory import portion_bytes
@@ -88,12 +89,16 @@ class Subject:
         return Filled(FrameBatches(images, self.job.spec.input, fixed), fixed)
 
 
-def calibration_key(subject: Subject, images: CalibrationSet) -> CalibrationKey:
-    """All that the ranges depend on."""
+def calibration_key(subject: Subject, images: CalibrationSet, runtime: str) -> CalibrationKey:
+    """All that the ranges depend on.
+
+    Args:
+        subject: the graph.
+        images: to take ranges from.
+        runtime: that runs it, see `edged.engine.bench.Bench`.
+    """
     job = subject.job
-    settings = collector_settings(
-        subject.view.tensors, runtime=f"onnxruntime {onnxruntime.__version__}", graph=subject.digest
-    )
+    settings = collector_settings(subject.view.tensors, runtime=runtime, graph=subject.digest)
     return CalibrationKey(
         model=job.prepared.digest,
         images=image_ids(images.images),
@@ -102,34 +107,54 @@ def calibration_key(subject: Subject, images: CalibrationSet) -> CalibrationKey:
     )
 
 
-def calibrated(subject: Subject, images: CalibrationSet) -> Calibration:
+class Calibrated(NamedTuple):
+    """What is known of a graph's tensors, and the digest of all that this depends on."""
+
+    calibration: Calibration
+    key: str
+
+
+def calibrated(subject: Subject, images: CalibrationSet, benches: Sequence[Bench]) -> Calibrated:
     """What is to be known of a graph's tensors; from the cache where nothing has changed since.
+
+    Args:
+        subject: the graph.
+        images: to take ranges from.
+        benches: where the graph can run, the best first.
 
     Raises:
         EngineError: the model yields values that are not finite, or an image has changed.
     """
+    subject.job.tell(Phase("calibrating"))
+    work = sum(len(images.of_folder(name)) for name in images.folders) * subject.view.total_macs
+    return on_first(worthwhile(benches, work), subject.job.tell, lambda bench: _calibrated(subject, images, bench))
+
+
+def _calibrated(subject: Subject, images: CalibrationSet, bench: Bench) -> Calibrated:
     job = subject.job
-    job.tell(Phase("calibrating"))
-    key = calibration_key(subject, images)
+    key = calibration_key(subject, images, bench.runtime)
     cache = CalibrationCache(Path(job.request.state_dir), job.spec.id)
     looked = cache.look_up(key)
     for note in looked.notes:
         job.tell(Note(note))
     if looked.sets is not None:
-        return Calibration(subject.view, looked.sets, subject.digest)
-    found = _collected(subject, images)
+        return Calibrated(Calibration(subject.view, looked.sets, subject.digest), key.digest())
+    start = time.monotonic()
+    found = _collected(subject, images, bench)
+    took = time.monotonic() - start
+    job.tell(Note(f"{len(images.images)} images were run by {bench.runtime} in {took:.1f} s"))
     note = cache.store(key, found.histograms)
     if note:
         job.tell(Note(note))
-    return found
+    return Calibrated(found, key.digest())
 
 
-def _collected(subject: Subject, images: CalibrationSet) -> Calibration:
+def _collected(subject: Subject, images: CalibrationSet, bench: Bench) -> Calibration:
     tell, most = subject.job.tell, portion_bytes(subject.job.request)
     sets = {name: subject.frames(images.of_folder(name)) for name in images.folders}
     largest = subject.job.prepared.fixed_batch or 1
     # Once to see how large the batches are, then once for each portion.
     passes = 1 + len(portions(subject.view.tensors, subject.view.nbytes, most // largest))
-    with counting(tell, "batches", passes * sum(map(len, sets.values()))) as count:
+    with counting(tell, "batches", passes * sum(map(len, sets.values()))) as count, contextlib.closing(bench):
         counted = {name: Counted(batches, count) for name, batches in sets.items()}
-        return calibrate(subject.model, subject.view, counted, open_onnxruntime, portion_bytes=most)
+        return calibrate(subject.model, subject.view, counted, bench.open, portion_bytes=most)

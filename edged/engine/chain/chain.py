@@ -160,7 +160,7 @@ class Chain:
         if material.calibration is None or judge is None:
             return None
         fused = self._workshop.backend == "onnxruntime"
-        return found_by_search(self._job, material, judge, self._work, fused=fused)
+        return found_by_search(self._job, material, judge, self._work, self._workshop.benches(self._job), fused=fused)
 
     def _others(self, int8: Int8Found | None, judge: Judge | None) -> list[Considered]:
         """All candidates but the FP32 engine of the race; a reference that is not built stands for it elsewhere."""

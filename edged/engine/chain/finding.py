@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edged.engine.bench import Bench
 from edged.engine.chain.calibrating import Subject
 from edged.engine.chain.considered import plan_digest, with_graph
 from edged.engine.chain.material import Material
@@ -15,7 +17,6 @@ from edged.engine.chain.searching import Searched, Searcher, refusal
 from edged.engine.chain.work import Work, written
 from edged.engine.evaluate.result import Evaluation
 from edged.engine.int8.plan import QuantizationPlan
-from edged.engine.int8.run import open_onnxruntime
 from edged.engine.int8.share import int8_share
 from edged.engine.int8.write import write
 from edged.engine.manifest import Int8
@@ -84,7 +85,9 @@ def found_in_recipe(job: Job, path: Path, judge: Judge | None) -> Int8Found:
     return Int8Found(recipe.plan, facts, recipe=recipe)
 
 
-def found_by_search(job: Job, material: Material, judge: Judge, work: Work, *, fused: bool) -> Int8Found | None:
+def found_by_search(
+    job: Job, material: Material, judge: Judge, work: Work, benches: Sequence[Bench], *, fused: bool
+) -> Int8Found | None:
     """What calibration and the search find; None where nothing can be quantized and INT8 was not insisted on.
 
     Raises:
@@ -99,7 +102,8 @@ def found_by_search(job: Job, material: Material, judge: Judge, work: Work, *, f
             raise
         job.tell(Note(f"INT8 is not considered: {error.what}"))
         return None
-    searched = Searcher(subject, material.calibration, judge.evaluator, material.digest, work).run(fused=fused)
+    searcher = Searcher(subject, material.calibration, judge.evaluator, material.digest, work, benches)
+    searched = searcher.run(fused=fused)
     point = searched.point or searched.nearest
     facts = Int8(
         share=0.0 if point is None else point.share,
@@ -110,12 +114,8 @@ def found_by_search(job: Job, material: Material, judge: Judge, work: Work, *, f
     )
     if searched.point is not None:
         return Int8Found(searched.point.plan, facts, searched)
-    lost = None
-    if point is not None:
-        lost = judge.evaluator.loss(open_onnxruntime(write(subject.model, subject.view, point.plan), fused=fused))
-    return Int8Found(
-        None, facts, searched, refusal=refusal(searched, job.request.trust.bound, str(job.spec.onnx)), lost=lost
-    )
+    refused = refusal(searched, job.request.trust.bound, str(job.spec.onnx))
+    return Int8Found(None, facts, searched, refusal=refused, lost=searched.lost)
 
 
 def int8_job(job: Job, found: Int8Found) -> tuple[Job, str | None]:

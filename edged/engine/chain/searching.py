@@ -3,28 +3,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-import onnxruntime
-
+from edged.engine.bench import Bench, on_first, worthwhile
 from edged.engine.calibration.image_set import CalibrationSet
-from edged.engine.chain.calibrating import Subject, calibrated, calibration_key
+from edged.engine.chain.calibrating import Subject, calibrated
+from edged.engine.chain.plans import Plans, SwitchedPlans, WrittenPlans
 from edged.engine.chain.work import Work
 from edged.engine.evaluate.evaluator import Evaluator
+from edged.engine.evaluate.result import Evaluation
 from edged.engine.images import Image
 from edged.engine.int8.calibrate import Calibration
-from edged.engine.int8.correct import Corrector
-from edged.engine.int8.distance import Meter
 from edged.engine.int8.journal import Journal
-from edged.engine.int8.plan import QuantizationPlan
 from edged.engine.int8.point import Found, Limits, Point
 from edged.engine.int8.ranges import METHODS, Method
 from edged.engine.int8.rank import NodeError
 from edged.engine.int8.repair import Search
-from edged.engine.int8.run import open_onnxruntime
 from edged.engine.int8.verdict import Verdict, judge
-from edged.engine.int8.write import write
 from edged.engine.protocol import Note, Phase, Trust
 from edged.errors import AccuracyRefusedError, EngineError
 
@@ -48,6 +46,7 @@ class Searched:
         ranking: error of each node quantized alone, where it was measured.
         method: how most thresholds are found.
         verdict: of a plan that was insisted on; None where it was searched for.
+        lost: what the nearest plan loses, where none holds.
         complete: False where the time ran out.
     """
 
@@ -60,6 +59,7 @@ class Searched:
     method: str
     verdict: Verdict | None = None
     complete: bool = True
+    lost: Evaluation | None = None
 
     @property
     def nearest(self) -> Point | None:
@@ -85,78 +85,96 @@ class Searcher:
         evaluator: judges plans.
         judged_by: digest of the images and labels that it judges by.
         work: where to write down what was measured.
+        benches: where graphs can run, the best first.
     """
 
     def __init__(
-        self, subject: Subject, images: CalibrationSet, evaluator: Evaluator, judged_by: str, work: Work
+        self,
+        subject: Subject,
+        images: CalibrationSet,
+        evaluator: Evaluator,
+        judged_by: str,
+        work: Work,
+        benches: Sequence[Bench],
     ) -> None:
         self._subject = subject
         self._images = images
         self._evaluator = evaluator
         self._judged_by = judged_by
         self._work = work
-        # Where ONNX Runtime is going to serve, its own INT8 kernels are what has to hold; TensorRT's are nearer to
-        # exact arithmetic on the rounded values, which opens faster.
-        self._fused = False
+        self._benches = benches
 
     def run(self, *, fused: bool) -> Searched:
         """Calibrate and search.
 
         Args:
-            fused: judge plans with ONNX Runtime's INT8 kernels instead of exact arithmetic on the rounded values.
+            fused: judge plans with ONNX Runtime's INT8 kernels instead of exact arithmetic on the rounded values: where
+                ONNX Runtime is going to serve these are what has to hold, TensorRT's are nearer to exact arithmetic.
 
         Raises:
             EngineError: nothing can be quantized, or an image has changed.
             StateDirError: what was measured cannot be written down.
         """
-        self._fused = fused
         self._subject.check()
         trust, tell = self._subject.job.request.trust, self._subject.job.tell
-        calibration = calibrated(self._subject, self._images)
+        calibration, key = calibrated(self._subject, self._images, self._benches)
         tell(Phase("searching for layers and ranges" if trust.search else "quantizing as asked"))
-        search, key = self._search(calibration)
-        if trust.search:
-            return self._of(calibration, key, search.run())
-        chosen = [one.key for one in calibration.view.candidates if one.key not in self._kept()]
-        plan = calibration.plan(chosen, default=methods_of(trust)[0])
-        verdict = judge(search, plan)
-        found = verdict.found
-        return Searched(
-            calibration=calibration,
-            key=key,
-            images=len(self._images.images),
-            point=verdict.forced if verdict.holds else None,
-            points=(verdict.forced,) if found is None else found.points,
-            ranking=() if found is None else found.ranking,
-            method=methods_of(trust)[0],
-            verdict=verdict,
-        )
+        with contextlib.ExitStack() as stack:
+            plans, how = self._plans(fused, stack)
+            search = self._search(calibration, key, plans, how)
+            if trust.search:
+                return self._of(calibration, key, search.run(), plans)
+            chosen = [one.key for one in calibration.view.candidates if one.key not in self._kept()]
+            plan = calibration.plan(chosen, default=methods_of(trust)[0])
+            verdict = judge(search, plan)
+            found = verdict.found
+            return Searched(
+                calibration=calibration,
+                key=key,
+                images=len(self._images.images),
+                point=verdict.forced if verdict.holds else None,
+                points=(verdict.forced,) if found is None else found.points,
+                ranking=() if found is None else found.ranking,
+                method=methods_of(trust)[0],
+                verdict=verdict,
+                lost=None if verdict.holds else plans.evaluation(verdict.forced.plan),
+            )
 
-    def _search(self, calibration: Calibration) -> tuple[Search, str]:
-        subject, trust = self._subject, self._subject.job.request.trust
+    def _plans(self, fused: bool, stack: contextlib.ExitStack) -> tuple[Plans, str]:
+        """What runs plans, and what is to be said of that in the journal's key."""
+        subject = self._subject
         ranked = list(subject.frames(self._spread(RANKED_ON)))
-        meter = Meter(subject.model, ranked, open_onnxruntime)
         corrected = list(subject.frames(self._spread(CORRECTED_ON)))
-        key = calibration_key(subject, self._images).digest()
-        kind = "fused" if self._fused else "exact"
-        told = [key, self._judged_by, str(subject.job.spec.output), kind, onnxruntime.__version__]
+
+        def on(bench: Bench) -> tuple[Plans, str]:
+            if bench.opens_slowly:
+                # Where ONNX Runtime's kernels are to judge no such bench is among them.
+                made: Plans = SwitchedPlans(subject, self._evaluator, bench, ranked, corrected)
+            else:
+                made = WrittenPlans(subject, self._evaluator, bench, ranked, corrected, fused=fused)
+            stack.callback(bench.close)
+            subject.job.tell(Note(f"plans are run by {bench.runtime}"))
+            return made, f"{bench.runtime}\n{'fused' if fused else 'exact'}"
+
+        # Hundreds of plans on the frames that rank, and some on those that judge.
+        work = subject.view.total_macs * len(subject.view.candidates) * RANKED_ON
+        return on_first(worthwhile(self._benches, work), subject.job.tell, on)
+
+    def _search(self, calibration: Calibration, key: str, plans: Plans, how: str) -> Search:
+        subject, trust = self._subject, self._subject.job.request.trust
+        told = [key, self._judged_by, str(subject.job.spec.output), how]
         about = hashlib.sha256("\n".join(told).encode()).hexdigest()
-        search = Search(
+        return Search(
             calibration,
-            lambda plan: meter.distance(write(subject.model, subject.view, plan)),
-            self._loss,
+            plans.distance,
+            lambda plan: plans.evaluation(plan).loss,
             # A plan that is insisted on is held against whatever would hold, by any method.
             Limits(bound=trust.bound, seconds=trust.search_s, methods=methods_of(trust) if trust.search else METHODS),
             journal=Journal(self._work.journal(about), about),
-            correct=Corrector(subject.model, subject.view, corrected, open_onnxruntime),
+            correct=plans.correct,
             keep_float=self._kept(),
             tell=lambda text: subject.job.tell(Note(text)),
         )
-        return search, key
-
-    def _loss(self, plan: QuantizationPlan) -> float:
-        graph = write(self._subject.model, self._subject.view, plan)
-        return self._evaluator.loss(open_onnxruntime(graph, fused=self._fused)).loss
 
     def _kept(self) -> frozenset[str]:
         """Layers that the user wants in float.
@@ -186,12 +204,12 @@ class Searcher:
             chosen += [images[(2 * one + 1) * len(images) // (2 * few)] for one in range(few)]
         return chosen
 
-    def _of(self, calibration: Calibration, key: str, found: Found) -> Searched:
+    def _of(self, calibration: Calibration, key: str, found: Found, plans: Plans) -> Searched:
         if not found.complete:
             self._subject.job.tell(Note("the search's time is over: more may be possible with --search-minutes"))
         # Pools and additions alone are in INT8 for nothing.
         best = found.best if found.best is not None and found.best.share > 0 else None
-        return Searched(
+        searched = Searched(
             calibration=calibration,
             key=key,
             images=len(self._images.images),
@@ -201,6 +219,10 @@ class Searcher:
             method=found.method,
             complete=found.complete,
         )
+        nearest = searched.nearest
+        if best is not None or nearest is None:
+            return searched
+        return replace(searched, lost=plans.evaluation(nearest.plan))
 
 
 def refusal(searched: Searched, bound: float, where: str) -> AccuracyRefusedError:

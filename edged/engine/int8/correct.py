@@ -9,6 +9,8 @@ corrected twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 import onnx
 
@@ -20,7 +22,8 @@ from edged.engine.int8.view import GraphView
 from edged.engine.int8.write import PREFIX, write
 
 _TWIN = f"{PREFIX}twin/"
-_WITH_CHANNELS = ("Conv", "ConvTranspose")
+WITH_CHANNELS = ("Conv", "ConvTranspose")
+"""Operators whose bias takes a correction."""
 _DIGITS = 6
 
 
@@ -70,7 +73,7 @@ def bias_corrections(
         Real values for `QuantizationPlan.bias`.
     """
     links = Links(model)
-    keys = [one.key for one in view.of(plan.nodes) if one.operator in _WITH_CHANNELS and _correctable(links, one.key)]
+    keys = [one.key for one in view.of(plan.nodes) if one.operator in WITH_CHANNELS and correctable(links, one.key)]
     pairs = {key: (links.nodes[key].output[0], f"{_TWIN}{links.nodes[key].output[0]}") for key in keys}
     nbytes = {name: view.nbytes[own] for own, twin in pairs.values() if own in view.nbytes for name in (own, twin)}
     names = [name for pair in pairs.values() for name in pair]
@@ -79,10 +82,16 @@ def bias_corrections(
         twins, (), batches, open_graph, nbytes=nbytes, means=names, portion_bytes=PORTION_BYTES
     ).channel_means
     shifts = {key: (means[own] - means[twin]).tolist() for key, (own, twin) in pairs.items()}
-    return {key: tuple(float(f"{value:.{_DIGITS}g}") for value in values) for key, values in shifts.items()}
+    return {key: in_digits(values) for key, values in shifts.items()}
 
 
-def _correctable(links: Links, key: str) -> bool:
+def in_digits(values: Iterable[float]) -> tuple[float, ...]:
+    """A correction with as many digits as a plan holds."""
+    return tuple(float(f"{value:.{_DIGITS}g}") for value in values)
+
+
+def correctable(links: Links, key: str) -> bool:
+    """Whether a node has no bias, or one that can be changed."""
     node = links.nodes[key]
     return len(node.input) < 3 or not node.input[2] or links.is_constant(node.input[2])
 

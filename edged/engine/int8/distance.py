@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edged.engine.int8.collect import Batches, exposing
 from edged.engine.int8.graph import OUTPUT_STEP, Links
-from edged.engine.int8.run import Open, Outputs
+from edged.engine.int8.run import Open, Outputs, Run
 
 REFERENCE_BYTES = 192 << 20
 """Of the float model's answers that are kept; further frames are left out, but never the first."""
@@ -40,10 +40,9 @@ class Meter:
     """
 
     def __init__(self, model: onnx.ModelProto, batches: Batches, open_graph: Open) -> None:
-        links = Links(model)
         self._open = open_graph
-        self._scores = scores_of(links)
-        self._names = list(dict.fromkeys([*links.raw_outputs(), *([self._scores] if self._scores else [])]))
+        self._scores = scores_of(Links(model))
+        self._names = compared(model)
         self._batches: list[NDArray[Any]] = []
         self._reference: list[dict[str, NDArray[Any]]] = []
         self._take(open_graph(exposing(model, self._names)), batches)
@@ -60,7 +59,10 @@ class Meter:
 
     def distance(self, model: onnx.ModelProto) -> float:
         """How far a variant is from the float model; infinite where it yields what is no number."""
-        run = self._open(exposing(model, self._names))
+        return self.distance_of(self._open(exposing(model, self._names)))
+
+    def distance_of(self, run: Run) -> float:
+        """How far what runs a variant is from the float model; it gives at least the tensors that are compared."""
         errors = dict.fromkeys(self._names, 0.0)
         sizes = dict.fromkeys(self._names, 0.0)
         for batch, reference in zip(self._batches, self._reference, strict=True):
@@ -75,7 +77,8 @@ class Meter:
     def _take(self, run: Any, batches: Batches) -> None:
         kept = 0
         for batch in batches:
-            answer = {name: np.array(values) for name, values in run(batch).items()}
+            found = run(batch)
+            answer = {name: np.array(found[name]) for name in self._names}
             nbytes = sum(values.nbytes for values in answer.values())
             if self._batches and kept + nbytes > REFERENCE_BYTES:
                 return
@@ -95,6 +98,13 @@ class Meter:
         mean = float((right * weighted).sum(dtype=np.float64)) / max(float(weighted.sum(dtype=np.float64)), _LITTLE)
         root = np.sqrt(weights)
         return _squares(wrong * root), _squares((right - mean) * root)
+
+
+def compared(model: onnx.ModelProto) -> list[str]:
+    """The tensors by which variants of a graph are compared: its raw outputs, and the scores it chooses by."""
+    links = Links(model)
+    scores = scores_of(links)
+    return list(dict.fromkeys([*links.raw_outputs(), *([scores] if scores else [])]))
 
 
 def scores_of(links: Links) -> str | None:
