@@ -14,7 +14,7 @@ import msgspec
 from edged.config import Loaded, load
 from edged.graph.prepare import PreparedModel, prepare
 from edged.runtime.briefing import engine_wish
-from edged.runtime.choose import choose, foresee
+from edged.runtime.choose import choose, foresee, meanwhile
 from edged.runtime.plans import ChosenEngine
 from edged.runtime.setup import Setup, SourceSetup, resolve
 from edged.stages.capture.readers.base import DecodeError, ReadFailedError, quiet_environment
@@ -58,7 +58,7 @@ def run_check(
             raise source.error
     _check_keys(setup)
     prepared = prepare(setup.spec, setup.cache)
-    ask = choose if setup.settings.engine.build == "never" else foresee
+    ask = {"never": choose, "on-start": foresee}.get(setup.settings.engine.build, meanwhile)
     engine = ask(engine_wish(setup), prepared, setup.settings.daemon.state_dir, setup.settings.model.spec)
     for source in setup.sources:
         if source.uri.on_disk:
@@ -78,7 +78,7 @@ def _check_readable(source: SourceSetup) -> None:
     from edged.stages.capture.readers import open_reader
 
     try:
-        reader = open_reader(source.uri, live=source.live)
+        reader = open_reader(source.uri, live=source.live, decode="software")
         try:
             while True:
                 try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: ``edged run | demo | check | tail | keys | export | bench | doctor``.
+"""The command line: ``edged run | demo | check | reload | tail | top | keys | export | bench | doctor``.
 
 Next to nothing is imported before `main` runs: a signal that arrives before its handler stands kills the process.
 """
@@ -61,9 +61,17 @@ def _dispatch(arguments: list[str], stop: StopSignal | None) -> int:
         return 0
     if stop is not None:
         return _serve(given, stop)
-    return {"check": _check, "tail": _tail, "keys": _keys, "export": _export, "bench": _bench, "doctor": _doctor}[
-        given.command
-    ](given)
+    commands = {
+        "check": _check,
+        "tail": _tail,
+        "top": _top,
+        "keys": _keys,
+        "export": _export,
+        "bench": _bench,
+        "doctor": _doctor,
+        "reload": _reload,
+    }
+    return commands[given.command](given)
 
 
 def _serve(given: Namespace, stop: StopSignal) -> int:
@@ -85,6 +93,14 @@ def _check(given: Namespace) -> int:
     return run_check(given.config, given.overrides, os.environ, as_json=given.json, show=_show)
 
 
+def _reload(given: Namespace) -> int:
+    import os
+
+    from edged.runtime.reload_command import run_reload
+
+    return run_reload(given, os.environ, _show)
+
+
 def _keys(given: Namespace) -> int:
     import os
 
@@ -100,6 +116,15 @@ def _tail(given: Namespace) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: as asked, with 0
     return run_tail(given.connect, given.topics or [""], given.json, given.count, given.seconds, sys.stdout)
+
+
+def _top(given: Namespace) -> int:
+    import signal
+
+    from edged.top import run_top
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as for tail
+    return run_top(given.connect, once=given.once, out=sys.stdout)
 
 
 def _export(given: Namespace) -> int:

@@ -25,8 +25,10 @@ commands:
   run     run the daemon
   demo    run a built-in model on synthetic sources and show what it sees
   check   check a configuration and show every setting and where it comes from
+  reload  have a running daemon read its settings again, and say what came of it
   doctor  find what is wrong with this machine, and the remedy
   tail    print what a running daemon publishes
+  top     watch how a running daemon is doing
   keys    key pairs for encrypted tcp endpoints, and who may subscribe there
   bench   measure an engine alone, in the pipeline and in the whole daemon
   export  turn a PyTorch model into an ONNX file and a model spec
@@ -77,7 +79,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
         own, overrides = split_settings(own)
     given, rest = parser.parse_known_args(own, Namespace(text=None, command=name))
-    _refuse_unknown(rest, parser, settings=name in ("run", "check"))
+    _refuse_unknown(rest, parser, settings=name in ("run", "check", "reload"))
     given.overrides = rest + overrides
     return given
 
@@ -151,6 +153,12 @@ def _check_parser() -> ArgumentParser:
     return parser
 
 
+def _reload_parser() -> ArgumentParser:
+    return _settings_parser(
+        "reload", "Have the daemon that runs with these settings read them again, and say what came of it."
+    )
+
+
 def _doctor_parser() -> ArgumentParser:
     parser = _parser("doctor", "Look for what is wrong with this machine or the settings, and tell the remedy.")
     parser.add_argument(
@@ -177,6 +185,13 @@ def _tail_parser() -> ArgumentParser:
     parser.add_argument("--count", type=_count, help="end after so many messages")
     parser.add_argument("--seconds", type=_seconds, help="end after so many seconds")
     parser.add_argument("topics", nargs="*", metavar="TOPIC", help="prefix, for example v1/predictions/; default: all")
+    return parser
+
+
+def _top_parser() -> ArgumentParser:
+    parser = _parser("top", "Watch how a running daemon is doing, until interrupted.")
+    parser.add_argument("--connect", default=DEFAULT_ENDPOINT, metavar="ENDPOINT", help="default: %(default)s")
+    parser.add_argument("--once", action="store_true", help="print one page and end")
     return parser
 
 
@@ -235,8 +250,10 @@ _PARSERS: dict[str, Callable[[], ArgumentParser]] = {
     "run": _run_parser,
     "demo": _demo_parser,
     "check": _check_parser,
+    "reload": _reload_parser,
     "doctor": _doctor_parser,
     "tail": _tail_parser,
+    "top": _top_parser,
     "keys": _keys_parser,
     "export": _export_parser,
     "bench": _bench_parser,

@@ -24,6 +24,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+_LONGEST = 2000
+"""Characters of an error that quotes something without end; the last ones, with the remedy, are kept."""
+_TAIL = 600
+
 
 class EdgedError(Exception):
     """Root of the tree.
@@ -43,10 +47,13 @@ class EdgedError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        """The whole error as one line, whatever its parts contained."""
+        """The whole error as one printable line, whatever its parts contained."""
         head = f"{self.where}: {self.what}" if self.where else self.what
         text = f"{head}; {self.remedy}" if self.remedy else head
-        return " ".join(text.split())
+        line = " ".join(text.split())
+        if not line.isprintable():
+            line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+        return line if len(line) <= _LONGEST else f"{line[: _LONGEST - _TAIL]} … {line[-_TAIL:]}"
 
     def __reduce__(self) -> tuple[object, ...]:
         return _rebuild, (type(self), self.what, self.where, self.remedy)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edged.errors import InternalError, ModelError
+from edged.records import WHOLE, View
 
 Resize = Literal["letterbox", "stretch", "center-crop"]
 Align = Literal["center", "top-left"]
@@ -31,38 +32,60 @@ class Placement:
     Attributes:
         source: height, width of the source's picture, pixels.
         input: height, width of the model input, pixels.
-        crop: the part of the picture that is used, x1, y1, x2, y2 in source pixels; all of it except for center-crop.
+        crop: the part of the picture that is used, x1, y1, x2, y2 in source pixels; all of what is looked at except for
+            center-crop.
         target: where that part lies on the input, x1, y1, x2, y2 in input pixels; what is outside is padding.
+        view: how the source is looked at; a turned part lies turned on the input.
     """
 
     source: Size
     input: Size
     crop: Region
     target: Region
+    view: View = WHOLE
+
+    @property
+    def drawn(self) -> Size:
+        """Height, width of the part once it is scaled, before it is turned, input pixels."""
+        x1, y1, x2, y2 = self.target
+        return turned((y2 - y1, x2 - x1), self.view.turns)
 
     @property
     def scale_x(self) -> float:
-        """Input pixels for one source pixel, horizontally."""
-        return (self.target[2] - self.target[0]) / (self.crop[2] - self.crop[0])
+        """Input pixels for one source pixel, along the source's rows."""
+        return self.drawn[1] / (self.crop[2] - self.crop[0])
 
     @property
     def scale_y(self) -> float:
-        """Input pixels for one source pixel, vertically."""
-        return (self.target[3] - self.target[1]) / (self.crop[3] - self.crop[1])
+        """Input pixels for one source pixel, along the source's columns."""
+        return self.drawn[0] / (self.crop[3] - self.crop[1])
 
 
-def place(resize: Resize, align: Align, source: Size, input: Size) -> Placement:
+def turned(size: Size, turns: int) -> Size:
+    """Height, width of a picture after so many quarter turns."""
+    return (size[1], size[0]) if turns % 2 else size
+
+
+def viewed(source: Size, view: View) -> Region:
+    """The part of a source's picture that is looked at, x1, y1, x2, y2 in source pixels."""
+    return (0, 0, source[1], source[0]) if view.region is None else view.region
+
+
+def place(resize: Resize, align: Align, source: Size, input: Size, view: View = WHOLE) -> Placement:
     """Place a source's picture on the model input.
 
     - ``letterbox``: the largest picture of the source's aspect that fits, sides rounded down; the rest is padding.
     - ``stretch``: the whole picture onto the whole input.
     - ``center-crop``: the largest centred part of the input's aspect, in whole pixels, onto the whole input.
 
+    All three see only the part that is looked at, and see it upright.
+
     Args:
         resize: the mode.
         align: where a letterboxed picture lies; the other modes ignore it.
         source: height, width of the source's picture, pixels.
         input: height, width of the model input, pixels.
+        view: how the source is looked at.
 
     Returns:
         The placement; its crop and target hold at least one pixel each way.
@@ -71,14 +94,16 @@ def place(resize: Resize, align: Align, source: Size, input: Size) -> Placement:
         InternalError: a size that is not positive.
     """
     (h, w), (in_h, in_w) = source, input
-    if h < 1 or w < 1 or in_h < 1 or in_w < 1:
+    x1, y1, x2, y2 = crop = viewed((h, w), view)
+    if in_h < 1 or in_w < 1 or not (0 <= x1 < x2 <= w and 0 <= y1 < y2 <= h):
         raise InternalError(f"a picture of {w}x{h} cannot be placed on an input of {in_w}x{in_h} pixels")
-    crop, target = (0, 0, w, h), (0, 0, in_w, in_h)
+    part, target = (y2 - y1, x2 - x1), (0, 0, in_w, in_h)
     if resize == "letterbox":
-        target = _letterbox(align, (h, w), (in_h, in_w))
+        target = _letterbox(align, turned(part, view.turns), (in_h, in_w))
     elif resize == "center-crop":
-        crop = _center_crop((h, w), (in_h, in_w))
-    return Placement(source=(h, w), input=(in_h, in_w), crop=crop, target=target)
+        left, top, right, bottom = _center_crop(part, turned((in_h, in_w), view.turns))
+        crop = (x1 + left, y1 + top, x1 + right, y1 + bottom)
+    return Placement(source=(h, w), input=(in_h, in_w), crop=crop, target=target, view=view)
 
 
 def _letterbox(align: Align, source: Size, input: Size) -> Region:
@@ -117,17 +142,19 @@ def to_source(boxes: NDArray[np.floating[Any]], placement: Placement) -> NDArray
         placement: how the picture was placed.
 
     Returns:
-        float32 [n, 4] in source pixels, clipped to the picture: a box that lies wholly in the padding comes back
-        without area. NaN stays NaN.
+        float32 [n, 4] in source pixels, clipped to what is looked at of the picture: a box that lies wholly in the
+        padding comes back without area. NaN stays NaN.
     """
-    h, w = placement.source
+    x1, y1, x2, y2 = viewed(placement.source, placement.view)
     (cx, cy, *_), (tx, ty, *_) = placement.crop, placement.target
     sx, sy = placement.scale_x, placement.scale_y
     moved = np.subtract(boxes, (tx, ty, tx, ty), dtype=np.float64)
+    if placement.view.turns:
+        moved = turn_boxes(moved, turned(placement.drawn, placement.view.turns), -placement.view.turns)
     moved /= (sx, sy, sx, sy)
     moved += (cx, cy, cx, cy)
-    np.maximum(moved, 0.0, out=moved)
-    np.minimum(moved, (w, h, w, h), out=moved)
+    np.maximum(moved, (x1, y1, x1, y1), out=moved)
+    np.minimum(moved, (x2, y2, x2, y2), out=moved)
     return np.asarray(moved, dtype=np.float32)
 
 
@@ -145,8 +172,28 @@ def to_input(boxes: NDArray[np.floating[Any]], placement: Placement) -> NDArray[
     sx, sy = placement.scale_x, placement.scale_y
     moved = np.subtract(boxes, (cx, cy, cx, cy), dtype=np.float64)
     moved *= (sx, sy, sx, sy)
+    if placement.view.turns:
+        moved = turn_boxes(moved, placement.drawn, placement.view.turns)
     moved += (tx, ty, tx, ty)
     return np.asarray(moved, dtype=np.float32)
+
+
+def turn_boxes(boxes: NDArray[np.float64], size: Size, turns: int) -> NDArray[np.float64]:
+    """Move boxes along with a picture that is turned.
+
+    Args:
+        boxes: float [n, 4], x1, y1, x2, y2.
+        size: height, width of the picture before.
+        turns: quarter turns clockwise; negative ones counterclockwise.
+
+    Returns:
+        float [n, 4], x1, y1, x2, y2 in the turned picture.
+    """
+    for _ in range(turns % 4):
+        # Clockwise, a point's x is how far it was from the bottom edge, and its y how far it was from the left one.
+        boxes = np.stack((size[0] - boxes[:, 3], boxes[:, 0], size[0] - boxes[:, 1], boxes[:, 2]), axis=1)
+        size = turned(size, 1)
+    return boxes
 
 
 def dynamic_size(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wire schema, version 1: what subscribers receive, in one place.
+"""The wire schema, version 1: what subscribers receive, in one place; parts of stats and thermal in their own modules.
 
 A message is ZeroMQ multipart: ``[topic, JSON]`` or ``[topic, JSON, blob…]``. Within version 1 fields are only ever
 added; readers ignore fields that they do not know.
@@ -12,13 +12,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from edged.messages_stats import Count, ProcessStats, Sustained, Verified, Window
+from edged.messages_thermal import (
+    ClockSpeed,
+    Fallen,
+    Governing,
+    MemoryUse,
+    SensorValue,
+    Throttling,
+    UnknownSensor,
+)
+
 PREDICTIONS = "v1/predictions/"
 HEALTH = "v1/health/"
 THERMAL = "v1/thermal/"
 STATS = "v1/stats/"
 EVENT = "v1/event/"
 
-Count = Annotated[int, Meta(ge=0)]
 SourceState = Literal["opening", "live", "stalled", "backoff", "ended", "failed"]
 DaemonState = Literal["starting", "ready", "degraded", "stopping"]
 
@@ -272,99 +282,65 @@ class Event(Envelope, kw_only=True):
     data: dict[str, int | float | str | bool] = msgspec.field(default_factory=dict)
 
 
-class StageTime(msgspec.Struct, kw_only=True):
-    """Cumulative time of one stage of a process since the daemon started.
-
-    Attributes:
-        count: how often it ran.
-        wall_s: elapsed time, seconds.
-        cpu_s: CPU time spent on it, seconds.
-    """
-
-    count: Count = 0
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-
-
-class ProcessStats(msgspec.Struct, kw_only=True):
-    """One process of the family.
-
-    Attributes:
-        cpu_s: CPU time of the process that runs now, seconds.
-        restarts: how often it was replaced.
-        stages: where its time went, by stage; goes on when the process is replaced.
-    """
-
-    cpu_s: float = 0.0
-    restarts: Count = 0
-    stages: dict[str, StageTime] = msgspec.field(default_factory=dict)
-
-
-class AgreementFigures(msgspec.Struct, kw_only=True):
-    """How far what was published agrees with the FP32 reference.
-
-    Attributes:
-        frames: over how many frames.
-        mean: points, 0 to 100. A frame's points are for detection 100 times the F1 measure of objects of one class that
-            overlap by half (IoU), for classification 100 or 0 for the best class, for segmentation the percentage of
-            equal cells, for raw outputs 100 times (1 − norm of the difference / norm of the reference).
-        worst: points of the worst of these frames.
-        score_shift: mean of (score published − score of the reference) over what both found.
-    """
-
-    frames: Count
-    mean: float
-    worst: float
-    score_shift: float | None = None
-
-
-class Verified(msgspec.Struct, kw_only=True):
-    """What `monitor.verify_every` found; counts are since the daemon started.
-
-    Attributes:
-        every: one frame in so many of each source is due.
-        frames: looked at.
-        empty: of these, in how many neither side found anything; they count for nothing else.
-        skipped: due while the last one was still being looked at.
-        unpublished: set aside, but dropped before they were published.
-        last_100: over the last 100 frames that were not empty; absent until there is one.
-        last_1000: over the last 1000.
-        bound: points below which the mean is not to fall.
-        below: whether it has; an event ``accuracy`` told.
-        since: when the first frame was looked at, Unix seconds; absent until then.
-    """
-
-    every: Annotated[int, Meta(ge=1)]
-    frames: Count = 0
-    empty: Count = 0
-    skipped: Count = 0
-    unpublished: Count = 0
-    last_100: AgreementFigures | None = None
-    last_1000: AgreementFigures | None = None
-    bound: float
-    below: bool = False
-    since: float | None = None
-
-
 class Stats(Envelope, kw_only=True):
-    """Where the time goes, once a second; topic ``v1/stats/``.
+    """Throughput, latency and where the time goes, once a second; topic ``v1/stats/``.
 
     Attributes:
         uptime_s: since the daemon started, seconds.
         processes: by name: ``supervisor``, ``infer``, ``publish``, ``capture:<source>``, ``verify``.
         verified: agreement with the FP32 reference; absent where `monitor.verify_every` is 0.
+        windows: ``1m``, ``10m`` and ``60m``; empty until the first reading.
+        sustained: peak against now; absent until a whole minute was seen.
     """
 
     schema: Literal["edged.stats/1"] = "edged.stats/1"
     uptime_s: float = 0.0
     processes: dict[str, ProcessStats] = msgspec.field(default_factory=dict)
     verified: Verified | UnsetType = UNSET
+    windows: dict[str, Window] = msgspec.field(default_factory=dict)
+    sustained: Sustained | UnsetType = UNSET
 
 
-Message = Prediction | Health | Event | Stats
-BY_SCHEMA: dict[str, type[Prediction] | type[Health] | type[Event] | type[Stats]] = {
+class Thermal(Envelope, kw_only=True):
+    """Heat, clocks, power and what holds the device back, once a second; topic ``v1/thermal/``.
+
+    What is unknown is absent, never 0.
+
+    Attributes:
+        read_at: when the sensors were read, Unix seconds; absent while nothing is known.
+        sensors: those that told something.
+        unknown: those that did not.
+        clocks: of GPU and CPU.
+        power_w: of the whole module or the GPU, watts.
+        power_limit_w: its limit, watts.
+        memory: in use.
+        power_mode: of a Jetson.
+        throttle: what holds the device back now.
+        sustained: peak against now; absent until a whole minute was seen.
+        fallen: why throughput fell; absent while it has not.
+        governor: what it does.
+    """
+
+    schema: Literal["edged.thermal/1"] = "edged.thermal/1"
+    read_at: float | UnsetType = UNSET
+    sensors: list[SensorValue] = msgspec.field(default_factory=list)
+    unknown: list[UnknownSensor] = msgspec.field(default_factory=list)
+    clocks: list[ClockSpeed] = msgspec.field(default_factory=list)
+    power_w: float | UnsetType = UNSET
+    power_limit_w: float | UnsetType = UNSET
+    memory: MemoryUse | UnsetType = UNSET
+    power_mode: str | UnsetType = UNSET
+    throttle: list[Throttling] = msgspec.field(default_factory=list)
+    sustained: Sustained | UnsetType = UNSET
+    fallen: Fallen | UnsetType = UNSET
+    governor: Governing | UnsetType = UNSET
+
+
+Message = Prediction | Health | Event | Stats | Thermal
+BY_SCHEMA: dict[str, type[Prediction] | type[Health] | type[Event] | type[Stats] | type[Thermal]] = {
     "edged.prediction/1": Prediction,
     "edged.health/1": Health,
     "edged.stats/1": Stats,
+    "edged.thermal/1": Thermal,
     "edged.event/1": Event,
 }

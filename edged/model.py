@@ -16,7 +16,7 @@ LoosePath = Annotated[Path, Strict(False)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DynamicSize(_Section):
@@ -84,4 +84,10 @@ class ModelSpec(_Section):
 
     def digest_fields(self) -> dict[str, Any]:
         """The fields that decide what the prepared graph computes, without paths."""
-        return self.model_dump(mode="json", exclude={"onnx", "labels"})
+        return self.model_dump(mode="json", exclude={"onnx": True, "labels": True, "output": self.live_fields()})
+
+    def live_fields(self) -> set[str]:
+        """Keys of ``[output]`` that are applied to what the graph yields: they may change while an engine runs."""
+        found = {"score_threshold", "iou_threshold"}
+        # Of a classification the graph itself takes so many classes.
+        return found if self.task == "classification" else found | {"max_detections"}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,15 @@ def load_spec(path: Path) -> ModelSpec:
 def _existing(file: TomlFile, key: str, text: str) -> str:
     """A path in the spec, made absolute."""
     path = file.folder / text
-    if "\0" in text:
+    try:
+        if stat.S_ISREG(path.stat().st_mode):
+            return str(path)
+        wrong = f"{_FILES[key]} {path} is not a file"
+    except (FileNotFoundError, NotADirectoryError):
+        wrong = f"{_FILES[key]} {path} does not exist"
+    except OSError as error:
+        wrong = f"{_FILES[key]} cannot be read: {error.strerror}"
+    except ValueError:  # a NUL in it
         wrong = "expected a path"
-    elif path.is_file():
-        return str(path)
-    else:
-        wrong = f"{_FILES[key]} {path} {'is not a file' if path.exists() else 'does not exist'}"
     remedy = f"correct {key}; a relative path starts at {file.folder}"
     raise ModelError(f"{key}: {wrong}", where=file.where((key,)), remedy=remedy)

@@ -7,6 +7,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
+class View(NamedTuple):
+    """How a source's picture is looked at: which part of it, and which way up.
+
+    Attributes:
+        turns: quarter turns clockwise that set the part upright, 0 to 3.
+        region: the part, x1, y1, x2, y2 in source pixels; None for the whole picture.
+    """
+
+    turns: int = 0
+    region: tuple[int, int, int, int] | None = None
+
+
+WHOLE = View()
+"""The whole picture, as it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class FrameRecord:
     """What is known of one captured frame.
@@ -21,6 +37,7 @@ class FrameRecord:
         input_width: width of the model input the picture was fitted into, pixels.
         input_height: height of the model input the picture was fitted into, pixels.
         file: name of the image for folder sources, else empty.
+        view: what of the picture the model was shown.
     """
 
     source: int
@@ -32,6 +49,7 @@ class FrameRecord:
     input_width: int
     input_height: int
     file: str = ""
+    view: View = WHOLE
 
 
 class TensorSpec(NamedTuple):

@@ -17,6 +17,7 @@ from edged.problems import OWN_ERROR
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
 BatchSize = Annotated[int, Field(ge=1, le=1024)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 def _path_text(value: Any) -> Any:
@@ -67,6 +68,21 @@ def _ordered(value: tuple[int, int, int]) -> tuple[int, int, int]:
     return value
 
 
+def _a_part(value: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
+    if value is not None and not (value[0] < value[2] and value[1] < value[3]):
+        raise ValueError("a crop is [x1, y1, x2, y2] with x1 < x2 and y1 < y2, in fractions of the picture")
+    return value
+
+
+def _regions(value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    for index, flat in enumerate(value):
+        corners = len(flat) >= 6 and len(flat) % 2 == 0 and len(flat) <= 200
+        if not corners and not (len(flat) == 4 and flat[0] < flat[2] and flat[1] < flat[3]):
+            what = "expected [x1, y1, x2, y2] with x1 < x2 and y1 < y2, or x, y of three corners or more"
+            raise PydanticCustomError(OWN_ERROR, what, {"at": (index,)})
+    return value
+
+
 def _no_more_than_slots(value: int, info: ValidationInfo) -> int:
     slots = info.data.get("slots", value)  # absent where it was refused itself
     if value > slots:
@@ -111,6 +127,10 @@ class DaemonSettings(_Section):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="Least severity that is logged.")
     ] = "info"
+    log_format: Annotated[
+        Literal["auto", "text", "json", "journal"],
+        Field(description="auto: fields for systemd's journal, text on a terminal, else one JSON object a line."),
+    ] = "auto"
     profile: Annotated[
         bool, Field(description="Mark every stage for Nsight Systems with NVTX ranges; needs the extra profile.")
     ] = False
@@ -135,10 +155,32 @@ class SourceSettings(_Section):
     max_age_ms: Annotated[
         float, Field(gt=0.0, le=3_600_000.0, description="Live only: older frames are dropped, never published.")
     ] = 500.0
+    stall_s: Annotated[
+        Annotated[float, Field(ge=0.1, le=3600.0)] | None,
+        Field(
+            description="Without a frame for so long, a source is stalled and opened anew. Default: 1.5; lossless 10."
+        ),
+    ] = None
     priority: Annotated[
         int, Field(ge=-1000, le=1000, description="Higher goes first when the device cannot keep up.")
     ] = 0
-    decode: Annotated[Literal["auto", "software", "hardware"], Field(description="Which decoder to use.")] = "auto"
+    decode: Annotated[
+        Literal["auto", "software", "hardware"],
+        Field(description="Which decoder to use; auto falls back to software where hardware gives no picture."),
+    ] = "auto"
+    rotate: Annotated[
+        Literal[0, 90, 180, 270], Field(description="Degrees clockwise that set the picture upright for the model.")
+    ] = 0
+    crop: Annotated[
+        tuple[Fraction, Fraction, Fraction, Fraction] | None,
+        Field(description="Part the model sees: x1, y1, x2, y2 in fractions of the source's picture. Default: all."),
+        AfterValidator(_a_part),
+    ] = None
+    mask: Annotated[
+        tuple[tuple[Fraction, ...], ...],
+        Field(max_length=64, description="Regions blacked out: x1, y1, x2, y2 or the corners of a polygon; fractions."),
+        AfterValidator(_regions),
+    ] = ()
 
 
 class ModelSettings(_Section):

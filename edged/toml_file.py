@@ -21,6 +21,12 @@ Loc = tuple["str | int", ...]
 """Way to a value: keys of tables and indices of arrays."""
 
 MAX_BYTES = 1 << 20
+_MOST_LEVELS = 32
+_MOST_BITS = 63
+_DEEP = "nested too deeply"
+_FLATTER = "write flatter lists and tables"
+_MOST_TRIED = 2 << 20
+"""How much text `key_lines` parses, above the file's own length: a value over thousands of lines is quadratic."""
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
@@ -71,9 +77,34 @@ def read_toml(path: Path, error: type[ConfigError], *, kind: str, remedy: str) -
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
         raise _syntax_error(path, text, str(problem), error) from None
+    except ValueError:
+        raise error("holds a number of thousands of digits", where=str(path), remedy="write numbers") from None
     except RecursionError:
-        raise error("nested too deeply", where=str(path), remedy="write flatter lists and tables") from None
-    return TomlFile(path, data, key_lines(text))
+        raise error(_DEEP, where=str(path), remedy=_FLATTER) from None
+    wrong = _unfit(data)
+    if wrong is not None and wrong[1] == _DEEP:
+        raise error(_DEEP, where=str(path), remedy=_FLATTER)
+    file = TomlFile(path, data, key_lines(text))
+    if wrong is not None:
+        raise error(wrong[1], where=file.where(wrong[0]), remedy="write a smaller one")
+    return file
+
+
+def _unfit(data: dict[str, Any]) -> tuple[Loc, str] | None:
+    """A value that is valid TOML, but more than anybody means and other code can be expected to take."""
+    found = None
+    waiting: list[tuple[Loc, Any]] = [((), data)]
+    while waiting:
+        loc, value = waiting.pop()
+        if len(loc) > _MOST_LEVELS:
+            return loc, _DEEP
+        if isinstance(value, dict):
+            waiting += [((*loc, key), inner) for key, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [((*loc, index), inner) for index, inner in enumerate(value)]
+        elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            found = loc, "a number that does not fit into 64 bits"
+    return found
 
 
 def _read_text(path: Path, error: type[ConfigError], kind: str, remedy: str) -> str:
@@ -107,15 +138,20 @@ def key_lines(text: str) -> dict[Loc, int]:
     """Line of every key and table header of a valid TOML text.
 
     The standard parser gives no positions, so the text is cut into its statements (a header or a key with its value) by
-    letting the same parser try each line, joined with the next ones while it is incomplete.
+    letting the same parser try each line, joined with the next ones while it is incomplete. Lines behind a value that
+    is very long are left out.
     """
     lines: dict[Loc, int] = {}
+    left = len(text) + _MOST_TRIED
     counts: dict[Loc, int] = {}
     table: Loc = ()
     pending, start = "", 1
     for number, line in enumerate(text.split("\n"), 1):
         start = start if pending else number
         pending += line + "\n"
+        left -= len(pending)
+        if left < 0:
+            break
         try:
             statement = tomllib.loads(pending)
         except tomllib.TOMLDecodeError:

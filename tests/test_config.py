@@ -54,8 +54,12 @@ def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         "fps": None,
         "loop": False,
         "max_age_ms": 500.0,
+        "stall_s": None,
         "priority": 0,
         "decode": "auto",
+        "rotate": 0,
+        "crop": None,
+        "mask": (),
     }
     assert settings.engine.model_dump() == {
         "backend": "auto",
@@ -226,7 +230,7 @@ def test_settings_cannot_be_changed(tmp_path: Path) -> None:
         settings.engine.device = 3
 
 
-@pytest.mark.parametrize("name", ["edged.toml", "demo.toml"])
+@pytest.mark.parametrize("name", ["edged.toml", "demo.toml", "jetson-orin.toml", "dgpu.toml"])
 def test_shipped_configurations_load(name: str) -> None:
     path = REPO / "configs" / name
     load(path, [], {})

@@ -18,7 +18,7 @@ from edged.settings import Settings
 
 HEAD = '[[sources]]\nname = "a"\nuri = "rtsp://user:hunter2@host/stream"\n[model]\nspec = "m.toml"\n'  # 5 lines
 SECRET = "hunter2"
-SOURCE_KEYS = "name, uri, mode, fps, loop, max_age_ms, priority, decode"
+SOURCE_KEYS = "name, uri, mode, fps, loop, max_age_ms, stall_s, priority, decode, rotate, crop, mask"
 
 
 def refusal(

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edged.errors import InternalError, ModelError
-from edged.geometry import Align, Placement, Region, Resize, Size, dynamic_size, place, to_input, to_source
+from edged.geometry import Align, Placement, Region, Resize, Size, dynamic_size, place, to_input, to_source, viewed
+from edged.records import View
 
 MODES: list[tuple[Resize, Align]] = [
     ("letterbox", "center"),
@@ -25,9 +26,17 @@ quick = settings(deadline=None, max_examples=200)
 
 
 @st.composite
+def views(draw: st.DrawFn, source: Size) -> View:
+    x1, y1 = draw(st.integers(0, source[1] - 1)), draw(st.integers(0, source[0] - 1))
+    region = (x1, y1, draw(st.integers(x1 + 1, source[1])), draw(st.integers(y1 + 1, source[0])))
+    return View(draw(st.integers(0, 3)), draw(st.sampled_from([None, region])))
+
+
+@st.composite
 def placements(draw: st.DrawFn) -> Placement:
     resize, align = draw(modes)
-    return place(resize, align, draw(sizes), draw(sizes))
+    source = draw(sizes)
+    return place(resize, align, source, draw(sizes), draw(views(source)))
 
 
 @st.composite
@@ -104,7 +113,7 @@ def test_center_crop_is_the_largest_centred_part(source: Size, size: Size) -> No
 @quick
 @given(st.data(), placements())
 def test_there_and_back_is_the_same_box(data: st.DataObject, placement: Placement) -> None:
-    inside = data.draw(boxes((0, 0, placement.source[1], placement.source[0])))
+    inside = data.draw(boxes(viewed(placement.source, placement.view)))
     back = to_source(to_input(inside, placement), placement)
     assert back.dtype == np.float32
     # float32 input pixels: an error of 2**-23 of the largest coordinate, seen through the scale.
@@ -114,14 +123,13 @@ def test_there_and_back_is_the_same_box(data: st.DataObject, placement: Placemen
 
 @quick
 @given(st.data(), placements())
-def test_boxes_never_leave_the_frame(data: st.DataObject, placement: Placement) -> None:
-    h, w = placement.source
+def test_boxes_never_leave_what_is_looked_at(data: st.DataObject, placement: Placement) -> None:
+    x1, y1, x2, y2 = viewed(placement.source, placement.view)
     anywhere = np.array(data.draw(st.lists(st.lists(st.floats(-1e9, 1e9), min_size=4, max_size=4), max_size=5)))
     mapped = to_source(anywhere.reshape(-1, 4), placement)
     assert mapped.shape == (len(anywhere), 4)
-    assert (mapped >= 0).all()
-    assert (mapped[:, 0::2] <= w).all()
-    assert (mapped[:, 1::2] <= h).all()
+    assert (mapped >= (x1, y1, x1, y1)).all()
+    assert (mapped <= (x2, y2, x2, y2)).all()
 
 
 @quick
@@ -150,6 +158,26 @@ def test_axes_go_by_the_sizes_drawn_not_by_the_factor() -> None:
     assert p.target == (0, 11, 32, 21)
     assert (p.scale_x, p.scale_y) == (32 / 100, 10 / 33)
     np.testing.assert_allclose(to_source(np.array([[0, 11, 32, 21]], np.float32), p), [[0, 0, 100, 33]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize(("resize", "size"), [("stretch", None), ("letterbox", (90, 120)), ("center-crop", (24, 40))])
+def test_turned_boxes_lie_where_the_turned_picture_shows_the_block(
+    turns: int, resize: Resize, size: Size | None
+) -> None:
+    source = np.zeros((60, 100), np.uint8)
+    source[20:30, 45:60] = 255
+    region = (30, 10, 70, 40)
+    seen = np.rot90(source[10:40, 30:70], -turns)  # numpy turns counterclockwise
+    p = place(resize, "center", source.shape, seen.shape if size is None else size, View(turns, region))
+    x1, y1, x2, y2 = p.target
+    if resize == "center-crop":
+        seen = np.rot90(source[p.crop[1] : p.crop[3], p.crop[0] : p.crop[2]], -turns)
+    block = to_input(np.array([[45, 20, 60, 30]], np.float32), p)[0]
+    rows, columns = np.nonzero(seen)
+    fx, fy = (x2 - x1) / seen.shape[1], (y2 - y1) / seen.shape[0]
+    shown = [columns.min() * fx + x1, rows.min() * fy + y1, (columns.max() + 1) * fx + x1, (rows.max() + 1) * fy + y1]
+    np.testing.assert_allclose(np.clip(block, (x1, y1, x1, y1), (x2, y2, x2, y2)), shown, atol=1e-4)
 
 
 def test_the_crop_and_the_boxes_agree_with_a_picture() -> None:

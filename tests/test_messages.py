@@ -24,6 +24,7 @@ from edged.messages import (
     Prediction,
     Stats,
     Tensor,
+    Thermal,
     predictions_topic,
 )
 
@@ -77,7 +78,9 @@ def test_unknown_fields_are_ignored_at_every_level(name: str) -> None:
             return part
         more = {key: add(value) for key, value in part.items()}
         # Where the keys are names (sources, topics, processes, data) a new key would be an entry, not a field.
-        is_map = not part.keys().isdisjoint({"north", "infer", "attempt", "v1/event/"})
+        is_map = not part.keys().isdisjoint(
+            {"north", "infer", "attempt", "v1/event/", "1m", "temperature_c", "power_cap"}
+        )
         return more if is_map or not part else {**more, "later_version": {"x": [1]}}
 
     raw = json.loads(GOLDEN[name].read_bytes())
@@ -116,6 +119,10 @@ def test_values_are_read_as_what_they_are() -> None:
     stats = decode("stats")
     assert isinstance(stats, Stats)
     assert stats.processes["infer"].stages["infer"].count == 1400
+    assert stats.windows["10m"].held_back_s == {"power_cap": 2.0}
+    thermal = decode("thermal")
+    assert isinstance(thermal, Thermal)
+    assert (thermal.sensors[1].kind, thermal.power_limit_w) == ("margin", msgspec.UNSET)
 
 
 @pytest.mark.parametrize("name", [name for name in GOLDEN if name.startswith("health")])

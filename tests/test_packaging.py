@@ -55,7 +55,7 @@ def python(*arguments: str, folder: Path = REPO, state: Path | None = None) -> s
     [
         ("edged", ["numpy", "cv2", "zmq", "onnx", "onnxruntime", "pydantic", "msgspec", "rich"]),
         ("edged.cli", ["numpy", "cv2", "zmq", "onnx", "onnxruntime", "pydantic", "msgspec", "rich"]),
-        ("edged.runtime.supervisor", ["numpy", "cv2", "zmq", "onnx", "onnxruntime", "rich"]),
+        ("edged.runtime.supervisor", ["numpy", "cv2", "zmq", "onnx", "onnxruntime", "prometheus_client", "rich"]),
         ("edged.runtime.child", ["numpy", "cv2", "zmq", "onnx", "onnxruntime", "pydantic", "rich"]),
         ("edged.runtime.infer_main", ["cv2", "zmq", "onnx", "pydantic", "rich"]),
         ("edged.runtime.capture_main", ["zmq", "onnx", "onnxruntime", "pydantic", "rich"]),

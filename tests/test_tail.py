@@ -12,9 +12,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import zmq
+from support.told import FOLDER
 
 from edged.cli import main
-from edged.messages import EVENT, Event
+from edged.messages import BY_SCHEMA, EVENT, Event
+from edged.stages.publish.client import Received
+from edged.stages.publish.tail import describe
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,15 @@ def test_tail_ends_after_its_time_and_refuses_what_is_no_endpoint(
     assert main(["tail", "--connect", f"ipc://{tmp_path}/nobody.sock", "--seconds", "0.1"]) == 0
     assert main(["tail", "--connect", "nowhere"]) == 78
     assert capsys.readouterr().err.startswith("edged: nowhere: cannot connect")
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.json")), ids=lambda file: file.stem)
+def test_every_kind_of_message_is_one_line_for_people(file: Path) -> None:
+    raw = file.read_bytes()
+    message = msgspec.json.decode(raw, type=BY_SCHEMA[json.loads(raw)["schema"]])
+    text = describe(Received("topic/", message, (), raw))
+    assert len(text) > len("00:00:00.000 ")
+    assert text.isprintable()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

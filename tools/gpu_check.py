@@ -37,6 +37,7 @@ PARTS = {
     "steady": 420,
     "bench": 240,
     "chain": 590,
+    "sustained": 580,
 }
 """Parts of ``all`` in their order, and the most seconds that each may take."""
 CHAIN_STEPS = (
@@ -47,6 +48,7 @@ CHAIN_STEPS = (
     "resnet18-128",
     "yolox",
     "agree-yolox",
+    "rest",
     "killed",
 )
 """Of the part ``chain``: those that an earlier call has done are not done again."""
@@ -134,6 +136,7 @@ def _part(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "broken": ("broken", "broken_parts", ()),
         "steady": ("steady", "steady", ("seconds",)),
         "bench": ("bench", "bench", ()),
+        "sustained": ("sustained", "sustained", ("minutes", "data")),
         "chain": ("chain", "chain", ("data", "json", "seconds", "steps")),
     }[given.part]
     work = getattr(import_module(f"tools.gpu.{module}"), function)
@@ -220,6 +223,8 @@ def _parser() -> argparse.ArgumentParser:
     chain = parts.add_parser("chain", parents=[common], help="INT8 from images to the engine that is chosen")
     chain.add_argument("--seconds", type=float, default=560.0, help="of this call (default: %(default)s)")
     chain.add_argument("--steps", type=_names, default=CHAIN_STEPS, metavar="STEPS", help="such as digits,yolox")
+    sustained = parts.add_parser("sustained", parents=[common], help="minutes at full load; run it twice")
+    sustained.add_argument("--minutes", type=float, default=6.0, help="default: %(default)s")
     everything = parts.add_parser("all", parents=[common])
     everything.add_argument("--only", type=_parts, default=[], metavar="PARTS", help="such as fast,int8")
     everything.add_argument("--skip", type=_parts, default=[], metavar="PARTS", help="such as build,steady")

@@ -14,6 +14,8 @@ LEVELS = ("engine", "pipeline", "daemon")
 ROUNDS = 12
 """So many that one disturbed round does not hide a difference, see `edged.bench.figures.outcome`."""
 SECONDS = 0.5
+SHORTEST_S = 2.0
+"""Of ``--sustained``: less shows nothing that rounds do not."""
 _MOST = 1024
 _AS_SETTINGS = {
     "precision": "engine.precision",
@@ -49,9 +51,12 @@ def add_flags(parser: ArgumentParser) -> None:
         metavar="OTHER",
         help="measure this in the same rounds: a spec, settings, an engine's key, or a name like tensorrt/fp16",
     )
+    parser.add_argument(
+        "--sustained", type=_duration, metavar="TIME", help="only this: the daemon at full load for 30m, 90s, 1h"
+    )
     parser.add_argument("--layers", action="store_true", help="how long each layer takes, and what would help it")
     parser.add_argument("--json", metavar="FILE", help="write everything as JSON; - for stdout")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw frames/s and latency over batch sizes")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw frames/s over batch sizes, or over time")
     _add_checks(parser)
 
 
@@ -120,6 +125,17 @@ def _number(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) >= 1):
         raise ArgumentTypeError(f"expected a number from 1, found {printable(text)}")
     return int(text)
+
+
+def _duration(text: str) -> float:
+    """Seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    if text[-1:] not in units:
+        raise ArgumentTypeError(f"expected a time like 30m, 90s or 1h, found {printable(text)}")
+    seconds = _positive(text[:-1]) * units[text[-1]]
+    if seconds < SHORTEST_S:
+        raise ArgumentTypeError(f"expected at least {SHORTEST_S:g}s, found {printable(text)}")
+    return seconds
 
 
 def _positive(text: str) -> float:

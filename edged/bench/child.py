@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -18,6 +18,7 @@ from edged.errors import ConfigError, DeviceUnavailableError, EdgedError, Intern
 from edged.messages import Message, Prediction, Stats
 from edged.stages.publish.client import Subscriber
 
+TOPICS = ("v1/predictions/", "v1/stats/", "v1/health/")
 START_S = 120.0
 _END_S = 10.0
 _LOOK_S = 0.2
@@ -32,9 +33,10 @@ class Child:
     Args:
         text: makes the settings file, given the endpoint and the folder.
         stop: whether to end now.
+        topics: what to subscribe to; predictions must be among it, since their first subscriber starts the sources.
     """
 
-    def __init__(self, text: Callable[[str, Path], str], stop: Stop) -> None:
+    def __init__(self, text: Callable[[str, Path], str], stop: Stop, topics: Sequence[str] = TOPICS) -> None:
         self._stop = stop
         # Only its owner may read it: sources may hold credentials.
         self._folder = Path(tempfile.mkdtemp(prefix="edged-bench-", dir="/tmp"))
@@ -51,7 +53,7 @@ class Child:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
                 )
-            self.subscriber = Subscriber(endpoint, ["v1/predictions/", "v1/stats/", "v1/health/"], hwm=_KEPT)
+            self.subscriber = Subscriber(endpoint, topics, hwm=_KEPT)
         except BaseException:
             self._destroy()
             raise

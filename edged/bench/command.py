@@ -26,6 +26,7 @@ from edged.bench.loading import open_bays
 from edged.bench.report import Contestant, Machine, Options, Report
 from edged.bench.rounds import Plan
 from edged.bench.subject import Request, Subject, against, resolve, unique
+from edged.bench.sustained import Lasting, measure_sustained
 from edged.bench.tables import WIDTH, show
 from edged.bench.verdict import advice, verdict
 from edged.errors import StateDirError, UsageError
@@ -86,8 +87,13 @@ def _bench(given: Namespace, environ: Mapping[str, str], stop: StopSignal) -> in
 def _write(given: Namespace, report: Report) -> None:
     if given.plot is not None:
         from edged.bench.plot import write_plot
+        from edged.bench.plot_sustained import write_sustained_plot
 
-        write_plot(report, given.plot)
+        run = report.contestants[0].sustained
+        if run is not None:
+            write_sustained_plot(report.contestants[0], run, given.plot)
+        else:
+            write_plot(report, given.plot)
     if given.json is None:
         return
     content = msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n"
@@ -108,6 +114,12 @@ class _Run:
         self._stop = stop
         self.layer_lines: list[str] = []
         request = Request(given.spec, given.config, overrides_of(given))
+        if given.sustained is not None and given.against:
+            raise UsageError(
+                "--sustained takes no --against: two loads on one device share its heat",
+                where="edged bench",
+                remedy="run one after the other, each from a cool device",
+            )
         first = resolve(request, environ)
         self._subjects = [first, *(against(text, request, first, environ) for text in given.against)]
         self._batches = _batches(given, self._subjects)
@@ -125,7 +137,8 @@ class _Run:
                 load_before=load,
             ),
             options=Options(
-                what=given.what,
+                what=given.what if given.sustained is None else ("sustained",),
+                sustained_s=given.sustained or 0.0,
                 batches=self._batches,
                 rounds=given.rounds,
                 seconds=given.seconds,
@@ -140,7 +153,7 @@ class _Run:
     @property
     def measured(self) -> bool:
         """Whether there is anything to show."""
-        return any(it.measurements or it.daemon is not None for it in self.report.contestants)
+        return any(it.measurements or it.daemon or it.sustained for it in self.report.contestants)
 
     def measure(self) -> None:
         """Fill in the report, level by level; ends early where a stop is asked for."""
@@ -155,6 +168,9 @@ class _Run:
             disable=not sys.stderr.isatty(),
         )
         with progress:
+            if given.sustained is not None:
+                self._sustained(progress)
+                return
             if {"engine", "pipeline"}.intersection(given.what) or given.layers:
                 self._engines(progress)
             if "daemon" in given.what and not self._stop.requested:
@@ -192,6 +208,14 @@ class _Run:
         turns = given.rounds * len(players) + 2 * len(players)
         plan = self._plan(progress, f"daemon, started {starts_of(len(players), given.rounds)}×", turns)
         measure_daemons(players, given.source, plan)
+
+    def _sustained(self, progress: Progress) -> None:
+        given, subject, result = self._given, self._subjects[0], self.report.contestants[0]
+        task = progress.add_task("daemon at full load, seconds", total=round(given.sustained))
+        largest = max(given.batch) if given.batch else subject.settings.engine.max_batch
+        plan = Lasting(given.sustained, lambda: self._stop.requested, lambda: progress.advance(task))
+        result.sustained = measure_sustained(subject, largest, given.source, plan)
+        self.report.complete = not self._stop.requested
 
     def _layers(self, entry: Entry) -> None:
         bay, result = entry

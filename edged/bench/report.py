@@ -12,6 +12,7 @@ import msgspec
 
 from edged.bench.report_daemon import DaemonRun
 from edged.bench.report_figures import Distribution, Spread
+from edged.bench.report_sustained import SustainedRun
 
 SCHEMA: Literal["edged.bench/1"] = "edged.bench/1"
 LevelName = Literal["engine", "engine-eager", "pipeline", "pipeline-single", "daemon"]
@@ -134,6 +135,7 @@ class Contestant(msgspec.Struct, kw_only=True):
         max_batch: the largest batch that a daemon with these settings makes.
         io: how frames get to the device.
         profiles: batch sizes and frame sizes of each optimisation profile.
+        sustained: the daemon at full load over minutes.
         layers: as `edged.bench.layers.LayerReport.as_json` gives it.
         notes: what to know of the figures.
     """
@@ -160,6 +162,7 @@ class Contestant(msgspec.Struct, kw_only=True):
     slot_runs: list[SlotRun] = []
     memory: Memory | None = None
     daemon: DaemonRun | None = None
+    sustained: SustainedRun | None = None
     verdict: Verdict | None = None
     advice: list[Advice] = []
     layers: dict[str, Any] | None = None
@@ -196,13 +199,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How it was measured: levels, batch sizes, rounds, seconds of a turn, and of the warm-up before the first."""
+    """How it was measured: levels, batch sizes, rounds, seconds of a turn, and of the warm-up before the first.
+
+    Attributes:
+        what: levels; ``sustained`` alone where the daemon was loaded for ``sustained_s`` seconds instead.
+    """
 
     what: tuple[str, ...]
     batches: tuple[int, ...]
     rounds: int
     seconds: float
     warm_up_s: float
+    sustained_s: float = 0.0
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from rich.text import Text
 from edged.bench.report import Contestant, Measurement, Memory, Report
 from edged.bench.report_daemon import DaemonRun, LiveRun
 from edged.bench.report_figures import Distribution, Spread
+from edged.bench.tables_sustained import sustained_parts
 from edged.engine.summary import size as bytes_text
 
 WIDTH = 120
@@ -34,12 +35,13 @@ _NAMES = {
 def show(report: Report, console: Console) -> None:
     """Print everything that was measured."""
     options, machine = report.options, report.machine
-    console.print(
-        f"{options.rounds} alternating rounds of {options.seconds:g} s, {options.warm_up_s:g} s of warm-up before; "
-        f"median and range of the rounds, latencies of all batches. {machine.cores} cores, load before "
-        f"{machine.load_before:.2f}",
-        style="dim",
-    )
+    if not options.sustained_s:
+        console.print(
+            f"{options.rounds} alternating rounds of {options.seconds:g} s, {options.warm_up_s:g} s of warm-up before; "
+            f"median and range of the rounds, latencies of all batches. {machine.cores} cores, load before "
+            f"{machine.load_before:.2f}",
+            style="dim",
+        )
     for contestant in report.contestants:
         for part in _contestant(contestant):
             console.print(part)
@@ -57,7 +59,8 @@ def show(report: Report, console: Console) -> None:
 
 def _contestant(found: Contestant) -> Iterator[RenderableType]:
     height, width = found.frame
-    head = f"\n{found.label}: {found.backend} {found.precision} on {found.device}, {found.runtime}"
+    head = f"\n{found.label}: {found.backend} {found.precision} on {found.device}"
+    head += f", {found.runtime}" if found.runtime else ""
     yield Text(head, style="bold")
     facts = [f"frames {width}x{height}", f"{found.slots} slots"]
     facts += [f"{found.contexts} contexts"] if found.contexts > 1 else []
@@ -75,6 +78,8 @@ def _contestant(found: Contestant) -> Iterator[RenderableType]:
         yield _memory(found.memory)
     if found.daemon is not None:
         yield from _daemon(found.daemon)
+    if found.sustained is not None:
+        yield from sustained_parts(found.sustained)
     yield from _closing(found)
 
 

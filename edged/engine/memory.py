@@ -17,7 +17,14 @@ SHARE = 0.85
 _LEAST_WORKSPACE_MB = 16
 _MIB = 1 << 20
 _PORTION = 256 * _MIB
-_SHORT = ("bad_alloc", "bad allocation", "Failed to allocate memory", "Cannot allocate memory", "out of memory")
+_SHORT = (
+    "bad_alloc",
+    "bad allocation",
+    "Failed to allocate memory",
+    "Cannot allocate memory",
+    "out of memory",
+    "MemoryError",
+)
 
 
 def portion_bytes(request: BuildRequest) -> int:

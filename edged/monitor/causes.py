@@ -66,6 +66,7 @@ class Finding(NamedTuple):
         return self.now_hz / self.best_hz
 
 
+_IDLE = 0.5
 _Detector = Callable[[Span, Span, Thresholds], Named | None]
 
 
@@ -84,9 +85,17 @@ def explain(
     """
     limits = thresholds or Thresholds()
     pair = spans(readings, figures, limits)
-    if pair is None:
-        return None
-    then, now = pair
+    return None if pair is None else compare(*pair, limits)
+
+
+def compare(then: Span, now: Span, limits: Thresholds) -> Finding:
+    """The causes of a fall from one span to another.
+
+    Args:
+        then: when throughput was best.
+        now: the newest.
+        limits: what counts as evidence.
+    """
     found = [named for detect in _DETECTORS if (named := detect(then, now, limits)) is not None]
     found.sort(key=lambda named: -named.strength)
     return Finding(then.hz, now.hz, then.figures[-1].at, tuple(found) or (_none_found(then, now),))
@@ -174,7 +183,8 @@ def _power_mode(then: Span, now: Span, limits: Thresholds) -> Named | None:
 
 
 def _input_starvation(then: Span, now: Span, limits: Thresholds) -> Named | None:
-    if then.idle is not None and now.idle is not None:
+    # A loop that was idle most of the time at its best can hardly become more so: there only the sources tell.
+    if then.idle is not None and now.idle is not None and then.idle < _IDLE:
         rise = now.idle - then.idle
         if rise < limits.idle:
             return None

@@ -51,8 +51,8 @@ def repair(rings: Rings, dead: Member, names: Sequence[str]) -> None:
         rings.frames[dead.source].reclaim_written()
     elif dead.role == "infer":
         delivered = rings.outputs.delivered()
-        for index, table in enumerate(rings.frames):
-            lost = table.reclaim_taken(delivered.get(index, set()))
+        for index, (seat, table) in enumerate(zip(rings.seats, rings.frames, strict=True)):
+            lost = table.reclaim_taken(delivered.get(seat, set()))
             if lost:
                 _LOG.warning("%d frame(s) of source %s were lost with infer", lost, names[index])
         rings.wake_all()

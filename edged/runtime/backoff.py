@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 SOON_S = 10.0
 _FIRST_S = 0.5
 _LONGEST_S = 30.0
 _WINDOW_S = 60.0
+_RAN_WELL_S = 2.0
+_JITTER = 0.25
 
 
 @dataclass(slots=True)
@@ -32,3 +35,37 @@ class Backoff:
     def recent(self, now_s: float) -> int:
         """Deaths within the last minute."""
         return sum(1 for at in self.deaths if now_s - at <= _WINDOW_S)
+
+
+@dataclass(slots=True)
+class Retry:
+    """When to try a source again that has failed: at once after it ran well, then ever later, never not at all.
+
+    Each wait is twice as long as the one before, and up to a quarter shorter than that by chance, so that sources that
+    went together do not all come back at the same moment.
+
+    Attributes:
+        longest_s: no wait is longer.
+        chance: a number from 0 to 1.
+        first_s: the first wait that is one.
+        at_once: whether the first try comes without a wait.
+    """
+
+    longest_s: float
+    chance: Callable[[], float]
+    first_s: float = 0.25
+    at_once: bool = True
+    _streak: int = -1
+
+    def after(self, ran_s: float) -> float:
+        """Note a failure; returns how many seconds to wait before the next try.
+
+        Args:
+            ran_s: how long frames came before it, seconds.
+        """
+        self._streak = 0 if ran_s >= _RAN_WELL_S else self._streak + 1
+        doublings = self._streak - 1 if self.at_once else self._streak
+        if doublings < 0:
+            return 0.0
+        wait_s = min(self.longest_s, self.first_s * 2.0 ** min(doublings, 60))
+        return wait_s * (1.0 - _JITTER * self.chance())

@@ -9,9 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from edged.runtime.setup import Setup
 from edged.runtime.signals import StopSignal
+
+if TYPE_CHECKING:
+    from edged.engine.protocol import BuildRequest, Event
+    from edged.settings import Settings
 
 _LOG = logging.getLogger("edged")
 _REMIND_S = 10.0
@@ -33,31 +38,14 @@ def build_first(setup: Setup, stop: StopSignal, *, on_tick: Callable[[str], None
     Raises:
         EdgedError: what kept the engine from being built, with its exit code.
     """
-    if setup.settings.engine.build == "never":
+    if setup.settings.engine.build != "on-start":
         return True
     # Only now: most daemons build nothing.
-    from msgspec.structs import replace
-
     from edged.engine.process import BuildStoppedError, run_build
-    from edged.engine.protocol import Event, Failed, Note, Phase, Serving, Step
-    from edged.engine.request import request_of
 
-    settings, report = setup.settings, BuildReport(on_tick=on_tick)
-
-    def tell(event: Event) -> None:
-        if isinstance(event, Phase):
-            report.phase(event.name)
-        elif isinstance(event, Step) and not event.parent:
-            report.step(event.task, event.done, event.total)
-        elif isinstance(event, Note):
-            _LOG.info("the build says: %s", event.text)
-        elif isinstance(event, Failed):
-            _LOG.debug("building: %s", event.traceback)
-
-    request = request_of(settings, settings.model.spec)
-    request = replace(request, serving=Serving(max_batch=settings.engine.max_batch))
+    report = BuildReport(on_tick=on_tick)
     try:
-        done = run_build(request, tell, stop, on_tick=report.tick)
+        done = run_build(serving_request(setup.settings), report.tell, stop, on_tick=report.tick)
     except BuildStoppedError:
         _LOG.info("stopped while building after %.1f s; the engines are as they were", report.elapsed_s)
         return False
@@ -66,19 +54,35 @@ def build_first(setup: Setup, stop: StopSignal, *, on_tick: Callable[[str], None
     return True
 
 
+def serving_request(settings: Settings) -> BuildRequest:
+    """The engine that a daemon with these settings wants to have, where it has none that is valid."""
+    from msgspec.structs import replace
+
+    from edged.engine.protocol import Serving
+    from edged.engine.request import request_of
+
+    request = request_of(settings, settings.model.spec)
+    return replace(request, serving=Serving(max_batch=settings.engine.max_batch))
+
+
 class BuildReport:
     """Tells in the log how a build goes: a line for each phase, and one every ten seconds of a long one.
 
     Args:
         clock: seconds.
         on_tick: told at every `tick` how far the build is.
+        doing: what the daemon does meanwhile.
     """
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, on_tick: Callable[[str], None] = lambda _text: None
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        on_tick: Callable[[str], None] = lambda _text: None,
+        doing: str = "starting",
     ) -> None:
         self._clock = clock
         self._on_tick = on_tick
+        self._doing = doing
         self._start = self._said = clock()
         self._phase = ""
         self._step = ""
@@ -87,6 +91,19 @@ class BuildReport:
     def elapsed_s(self) -> float:
         """Seconds since the start."""
         return self._clock() - self._start
+
+    def tell(self, event: Event) -> None:
+        """Take what the build has to say."""
+        from edged.engine.protocol import Failed, Note, Phase, Step
+
+        if isinstance(event, Phase):
+            self.phase(event.name)
+        elif isinstance(event, Step) and not event.parent:
+            self.step(event.task, event.done, event.total)
+        elif isinstance(event, Note):
+            _LOG.info("the build says: %s", event.text)
+        elif isinstance(event, Failed):
+            _LOG.debug("building: %s", event.traceback)
 
     def phase(self, name: str) -> None:
         """A new part of the work has begun."""
@@ -105,4 +122,4 @@ class BuildReport:
 
     def _say(self) -> None:
         self._said = self._clock()
-        _LOG.info("starting, %.1f s: %s%s", self.elapsed_s, self._phase, self._step)
+        _LOG.info("%s, %.1f s: %s%s", self._doing, self.elapsed_s, self._phase, self._step)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import resource
 import signal
 import socket
 import sys
@@ -23,12 +24,16 @@ from edged.stages.capture.redact import redact
 
 _PR_SET_NAME = 15
 _TRACEBACK_CHARS = 20_000
+_MOST_DESCRIPTORS = {"publish": 2048}
+"""Each connection to the publisher takes one, and some 30 KB: strangers shall not have as many as the unit allows."""
 _ROLES = {
     "prepare": "edged.runtime.prepare_main",
     "capture": "edged.runtime.capture_main",
     "infer": "edged.runtime.infer_main",
     "publish": "edged.runtime.publish_main",
     "verify": "edged.runtime.verify_main",
+    "judge": "edged.runtime.judge_main",
+    "build": "edged.runtime.build_main",
 }
 
 
@@ -61,6 +66,8 @@ def main(argv: list[str]) -> int:
     faulthandler.register(STACKS_SIGNAL, all_threads=True)
     tie_to_parent(int(parent))
     ctypes.CDLL(None).prctl(_PR_SET_NAME, f"edged:{role}".encode()[:15], 0, 0, 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, _MOST_DESCRIPTORS.get(role, soft)), hard))
     serve(role, name, socket.socket(fileno=int(fd)))
     return 0
 

@@ -7,17 +7,19 @@ import logging
 import os
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edged import __version__
 from edged.errors import EdgedError
+from edged.runtime.logs import set_up_logging
 from edged.runtime.notify import Notifier
 from edged.runtime.signals import StopSignal
 
 if TYPE_CHECKING:
     from edged.config import Settings
+    from edged.runtime.reload import SettingsReload
 
 _LOG = logging.getLogger("edged")
 
@@ -43,10 +45,11 @@ def run_daemon(config: Path, overrides: Sequence[str], exit_when_done: bool, sto
 
     try:
         loaded = load(config, overrides, os.environ)
-        set_up_logging(loaded.settings.daemon.log_level)
+        daemon = loaded.settings.daemon
+        set_up_logging(daemon.log_level, daemon.log_format, sys.stderr, os.environ)
         if stop.requested:
             return 0
-        reload = SettingsReload(config, overrides, loaded.settings)
+        reload = SettingsReload(config, overrides, loaded.settings.daemon.state_dir)
         return run_settings(loaded.settings, exit_when_done=exit_when_done, stop=stop, notifier=notifier, reload=reload)
     except EdgedError as error:
         # One line of the log is easily missed: what keeps the daemon from working stands in the manager's status, too.
@@ -63,7 +66,7 @@ def run_settings(
     exit_when_done: bool,
     stop: StopSignal,
     notifier: Notifier | None = None,
-    reload: Callable[[], str] = lambda: "",
+    reload: SettingsReload | None = None,
 ) -> int:
     """Run the daemon with settings that are loaded already.
 
@@ -72,19 +75,17 @@ def run_settings(
         exit_when_done: end once every source has ended and everything is published.
         stop: the request to stop, or to read the settings again.
         notifier: to the service manager; default: there is none.
-        reload: reads the settings again, see `edged.runtime.supervisor.Supervisor`.
+        reload: reads the settings again; default: nobody does.
     """
     from edged.runtime.build_first import build_first
     from edged.runtime.launch import Launcher, ProcessLauncher, ThreadLauncher
-    from edged.runtime.setup import hold_endpoints, resolve, without_effect
+    from edged.runtime.setup import hold_endpoints, resolve
     from edged.runtime.supervisor import Supervisor
 
     _LOG.info("edged %s starts", __version__)
     notifier = notifier or Notifier()
     notifier.status("starting")
     setup = resolve(settings)
-    for key in without_effect(settings):
-        _LOG.warning("%s has no effect in this version", key)
     _raise_descriptor_limit()
     launcher: Launcher = ProcessLauncher()
     if settings.daemon.isolation == "thread":
@@ -103,16 +104,6 @@ def run_settings(
     if errors and exit_when_done and not stop.requested:
         raise errors[0]
     return 0
-
-
-def set_up_logging(level: str) -> None:
-    """Log to standard error, one line an entry."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    root = logging.getLogger("edged")
-    root.handlers = [handler]
-    root.setLevel(level.upper())
-    root.propagate = False
 
 
 def _raise_descriptor_limit() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 import threading
 from importlib.resources import as_file, files
@@ -34,10 +36,11 @@ def run_demo(seconds: float, stop: StopSignal) -> int:
     Raises:
         EdgedError: the daemon could not do its work, or nothing was received from it.
     """
-    from edged.runtime.daemon import run_settings, set_up_logging
+    from edged.runtime.daemon import run_settings
     from edged.runtime.demo_view import DemoView
+    from edged.runtime.logs import set_up_logging
 
-    set_up_logging("warning")
+    set_up_logging("warning", "text", sys.stderr, os.environ)
     with tempfile.TemporaryDirectory(prefix="edged-demo-") as folder, as_file(files("edged") / "assets") as assets:
         endpoint = f"ipc://{folder}/predictions.sock"
         settings = _settings(Path(folder), endpoint, assets / "shapes.toml")
@@ -74,5 +77,6 @@ def _settings(folder: Path, endpoint: str, spec: Path) -> Settings:
             "sources": sources,
             "model": {"spec": spec},
             "publish": {"bind": [endpoint], "wait_for_subscribers": 1},
+            "http": {"bind": ""},
         }
     )

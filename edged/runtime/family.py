@@ -106,6 +106,15 @@ class Family:
                 handle.kill()
             self.bury(member)
 
+    def exchange(self, first: Member, second: Member) -> None:
+        """Have two members change their processes."""
+        first.running, second.running = second.running, first.running
+        first.ready, second.ready = second.ready, first.ready
+        first.error, second.error = second.error, first.error
+        for member in (first, second):
+            if member.running is not None:
+                self._selector.modify(member.running[1], selectors.EVENT_READ, member)
+
     def bury(self, member: Member) -> str:
         """Reap a child whose channel has ended; returns how it ended, in words."""
         assert member.running is not None

@@ -12,10 +12,13 @@ import msgspec
 from edged.messages import DaemonState, EngineHealth
 from edged.runtime import status
 from edged.runtime.members import Member
+from edged.runtime.monitoring import Monitoring
 from edged.runtime.notify import Notifier
 from edged.runtime.rings import Rings
 from edged.runtime.sources import Sources
 from edged.runtime.verify import Data, Verification
+from edged.runtime.web import Web
+from edged.runtime.web_record import shown
 
 _LOG = logging.getLogger("edged")
 
@@ -26,17 +29,19 @@ class Herald:
     Args:
         publish: the process that has the socket.
         notifier: to the service manager.
+        web: answers over HTTP.
     """
 
-    def __init__(self, publish: Member, notifier: Notifier) -> None:
+    def __init__(self, publish: Member, notifier: Notifier, web: Web) -> None:
         self._publish = publish
         self._notifier = notifier
+        self._web = web
         self._started_s = time.monotonic()
 
     def announce(self, kind: str, source: str, severity: str, text: str, data: Data | None = None) -> None:
         """Log an event, and publish it if there is somebody who can."""
         level = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}[severity]
-        _LOG.log(level, "%s", text)
+        _LOG.log(level, "%s", text, extra={"event": kind, "source": source})
         if self._publish.ready:
             body = {"kind": kind, "source": source, "severity": severity, "text": text, "data": data or {}}
             self._publish.tell("event", body)
@@ -49,18 +54,35 @@ class Herald:
         rings: Rings,
         engine: EngineHealth | None,
         verification: Verification,
+        monitoring: Monitoring,
     ) -> None:
         """Tell how things are.
 
         Raises:
             SharedMemoryError: a process was stopped with a lock in hand.
         """
+        for handler in _LOG.handlers:
+            handler.flush()  # what was folded and has not been told
         body = status.health(state, sources.names, sources.statuses, members, rings, engine)
         if state != "stopping":
             self._notifier.status(status.in_a_line(body))
+        verified = verification.figures(rings.samples)
+        stats = status.stats(
+            self._started_s,
+            [*members, *verification.members],
+            rings,
+            verified,
+            windows=monitoring.windows(),
+            sustained=monitoring.sustained(),
+        )
+        bodies = {"health": msgspec.to_builtins(body), "stats": msgspec.to_builtins(stats)}
+        thermal = monitoring.thermal()
+        if thermal is not None:
+            bodies["thermal"] = thermal
+        self._web.show(shown(bodies, sources.names, members, rings))
         if not self._publish.ready:
             return
-        self._publish.tell("health", msgspec.to_builtins(body))
-        verified = verification.figures(rings.samples)
-        stats = status.stats(self._started_s, [*members, *verification.members], rings, verified)
-        self._publish.tell("stats", msgspec.to_builtins(stats))
+        for kind, content in bodies.items():
+            self._publish.tell(kind, content)
+        for notice in self._web.take_notices():
+            self.announce(notice.kind, "", notice.severity, notice.text)

@@ -7,24 +7,23 @@ life inside ONNX Runtime without Python's lock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from edged.ranges import Ranges
 from edged.runtime.control import Control
 from edged.runtime.layout import layout_of
-from edged.runtime.open_executor import open_executor
-from edged.runtime.plans import InferPlan, SourcePlan
+from edged.runtime.live_infer import LiveInfer, source_of
+from edged.runtime.open_executor import batch_limit, open_executor
+from edged.runtime.plans import InferPlan
 from edged.shm.board import INFER_ROW, Board
-from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import OutputTable
-from edged.shm.pixels import FramePixels
 from edged.shm.region import Region
 from edged.shm.wake import Wake
 from edged.stages.collate.policy import Collator, SourcePolicy
-from edged.stages.infer.loop import InferLoop
+from edged.stages.infer.loop import Decide, InferLoop
 from edged.stages.infer.pipeline import PROFILED, SlotPipeline, Source
-
-_DRAIN_S = 1.0
 
 
 def serve(_name: str, control: Control) -> None:
@@ -36,37 +35,47 @@ def serve(_name: str, control: Control) -> None:
     sources, policies = _sources(control, plan.sources)
     layout = layout_of(plan.outputs)
     outputs, wake = OutputTable(Region(outputs_fd), layout), Wake(wake_fd)
+    outputs.generation = plan.generation
+    row = Board(Region(board_fd)).row(INFER_ROW)
     ranges = Ranges(plan.profile)
-    opened = open_executor(plan, layout, [source.table for source in sources], outputs, wake)
+    opened = open_executor(plan, layout, {seat: source.table for seat, source in sources.items()}, outputs, wake)
     try:
         pipeline = SlotPipeline(opened.executor, sources, outputs)
         ranges.cover(pipeline, PROFILED)
         ranges.cover(opened.executor, {"wait": "wait"})
         ranges.cover(wake, {"wait": "wait"})
+
+        def decide(policies: Mapping[int, SourcePolicy]) -> Decide:
+            collator = _collator(policies, batch_limit(plan, layout), plan.max_delay_ns)
+            return ranges.around("collate", collator.decide)
+
         loop = InferLoop(
             pipeline,
             sources,
-            ranges.around("collate", Collator(policies, layout.max_batch, plan.max_delay_ns).decide),
+            decide(policies),
             wake=wake,
             wake_publish=Wake(wake_publish_fd),
-            row=Board(Region(board_fd)).row(INFER_ROW),
+            row=row,
             announced=opened.announces,
             asynchronous=opened.asynchronous,
+            lanes=plan.contexts if plan.engine.backend == "tensorrt" else plan.parallel,
         )
-        control.tell("ready", {"io": opened.executor.io, "remarks": opened.remarks})
-        loop.run(control.should_stop)
-        loop.drain(_DRAIN_S)
+        live = LiveInfer(plan, control, opened, loop, pipeline, decide, outputs, row, sources, policies)
+        control.tell("ready", {"io": opened.executor.io, "remarks": opened.remarks, "bus_id": opened.bus_id})
+        live.run()
     finally:
         opened.close()
 
 
-def _sources(control: Control, count: int) -> tuple[list[Source], list[SourcePolicy]]:
-    sources, policies = [], []
+def _sources(control: Control, count: int) -> tuple[dict[int, Source], dict[int, SourcePolicy]]:
+    sources, policies = {}, {}
     for _ in range(count):
-        note = control.expect("source")
-        plan = msgspec.convert(note.body, SourcePlan)
-        frames, space = note.fds
-        table = FrameTable(Region(frames))
-        sources.append(Source(table, FramePixels(table), space))
-        policies.append(SourcePolicy(plan.max_age_ns, plan.priority))
+        seat, source, policy = source_of(control.expect("source"))
+        sources[seat], policies[seat] = source, policy
     return sources, policies
+
+
+def _collator(policies: Mapping[int, SourcePolicy], max_batch: int, max_delay_ns: int) -> Collator:
+    """The batching policy; places of sources that have left stay empty."""
+    places = range(max(policies, default=-1) + 1)
+    return Collator([policies.get(place, SourcePolicy()) for place in places], max_batch, max_delay_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edged.errors import BY_NAME, EdgedError, InternalError
+from edged.errors import BY_NAME, DeviceUnavailableError, EdgedError, InternalError, RestartWantedError
 from edged.messages import SourceState
 from edged.runtime.backoff import Backoff
 from edged.runtime.channel import Channel
@@ -26,6 +26,7 @@ class Member:
         restarts: how often it was replaced.
         start_at: when to start it again (monotonic seconds); None when it runs or is not to run any more.
         cpu_s: CPU time of the process that runs now, when last looked at.
+        fate: why the supervisor ends it, if it does.
     """
 
     role: str
@@ -37,6 +38,7 @@ class Member:
     restarts: int = 0
     start_at: float | None = None
     backoff: Backoff = field(default_factory=Backoff)
+    fate: str = ""
 
     @property
     def label(self) -> str:
@@ -94,3 +96,17 @@ def describe_exit(status: int | None) -> str:
     if status < 0:
         return f"was killed by signal {-status}"
     return f"ended with status {status}"
+
+
+def given_up(member: Member, how: str, times: int) -> EdgedError:
+    """Why the daemon ends where a process dies again and again.
+
+    A GPU that could be used before and cannot be now is lost, or busy: the service manager is to try again.
+    """
+    if isinstance(member.error, DeviceUnavailableError):
+        lost = member.error
+        return RestartWantedError(f"the GPU is lost: {lost.what}", where=lost.where, remedy=lost.remedy)
+    return member.error or InternalError(
+        f"the {member.role} process {how}, for the {times}th time within a minute",
+        remedy="see the log above for the reason",
+    )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -42,6 +42,9 @@ class Opened(NamedTuple):
         asynchronous: whether submitting returns before the batch is done.
         close: ends it and what it stands on.
         remarks: what the log should hold of it; the supervisor writes the log.
+        lock: takes one more piece of shared memory that frames or outputs lie in, under a name.
+        unlock: lets go of it.
+        bus_id: PCI address of the GPU; empty where there is none.
     """
 
     executor: Executor
@@ -49,12 +52,20 @@ class Opened(NamedTuple):
     asynchronous: bool
     close: Callable[[], None]
     remarks: Sequence[Remark]
+    lock: Callable[[str, Region], None] = lambda _name, _region: None
+    unlock: Callable[[str], None] = lambda _name: None
+    bus_id: str = ""
+
+
+def ring_name(index: int) -> str:
+    """How a source's frame ring is called."""
+    return f"frame ring {index}"
 
 
 def open_executor(
     plan: InferPlan,
     layout: OutputLayout,
-    frames: Sequence[FrameTable],
+    frames: Mapping[int, FrameTable],
     outputs: OutputTable,
     wake: Wake,
 ) -> Opened:
@@ -63,7 +74,7 @@ def open_executor(
     Args:
         plan: which engine, and how.
         layout: of the output ring.
-        frames: the frame rings.
+        frames: the frame rings, by index of the source.
         outputs: the output ring.
         wake: to set when a batch is done.
 
@@ -83,7 +94,7 @@ def open_executor(
         Path(plan.engine.path),
         layout.tensors,
         slots=plan.slots,
-        max_batch=layout.max_batch,
+        max_batch=batch_limit(plan, layout),
         threads=plan.threads,
         parallel=plan.parallel,
         on_done=wake.set,
@@ -92,6 +103,11 @@ def open_executor(
     )
     executor.warm_up(*plan.warm_up)
     return Opened(executor, executor.announces, executor.announces, executor.close, remarks)
+
+
+def batch_limit(plan: InferPlan, layout: OutputLayout) -> int:
+    """Frames of a batch at the most."""
+    return min(plan.max_batch or layout.max_batch, layout.max_batch)
 
 
 def memory_line(footprint: GpuFootprint, contexts: int) -> str:
@@ -105,7 +121,7 @@ def memory_line(footprint: GpuFootprint, contexts: int) -> str:
 
 
 def _open_tensorrt(
-    plan: InferPlan, layout: OutputLayout, frames: Sequence[FrameTable], outputs: OutputTable, wake: Wake
+    plan: InferPlan, layout: OutputLayout, frames: Mapping[int, FrameTable], outputs: OutputTable, wake: Wake
 ) -> Opened:
     from edged.gpu.cuda import CudaGpu
     from edged.gpu.trt import TensorRt
@@ -120,8 +136,8 @@ def _open_tensorrt(
     gpu = CudaGpu(plan.device)
     library = TensorRt([Path(plugin) for plugin in plan.engine.plugins])
     engine = library.load(gpu.inventory, str(path), path.read_bytes())
-    rings = [memory(f"frame ring {index}", table.region) for index, table in enumerate(frames)]
-    options = GpuOptions(slots=plan.slots, max_batch=layout.max_batch, io=plan.io, contexts=plan.contexts)
+    rings = [memory(ring_name(index), table.region) for index, table in frames.items()]
+    options = GpuOptions(slots=plan.slots, max_batch=batch_limit(plan, layout), io=plan.io, contexts=plan.contexts)
     rings.append(memory("output ring", outputs.region))
     executor = TensorRtExecutor(gpu, engine, layout.tensors, rings, options, wake_fd=wake.fd)
     remarks = [Remark("info", memory_line(executor.footprint, plan.contexts))]
@@ -137,4 +153,7 @@ def _open_tensorrt(
         for leaked in gpu.close():
             _LOG.error("not released on the GPU: %s", leaked)
 
-    return Opened(executor, True, True, close, remarks)
+    def lock(name: str, region: Region) -> None:
+        executor.add_ring(memory(name, region))
+
+    return Opened(executor, True, True, close, remarks, lock, executor.remove_ring, gpu.device.bus_id)

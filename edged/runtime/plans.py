@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from edged.messages import ModelRef
@@ -52,6 +54,8 @@ class PreparePlan(msgspec.Struct, frozen=True, kw_only=True):
         threads: threads of one run of ONNX Runtime, 0 for as many as there are cores for.
         parallel: how many batches it will run at a time.
         measure: whether to measure the best batch size.
+        fall_back: without the engine that is asked for, take one that serves until it is built.
+        key: of the engine to take, whatever else is asked for; empty for none in particular.
     """
 
     spec: str
@@ -60,6 +64,8 @@ class PreparePlan(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     parallel: int
     measure: bool
+    fall_back: bool = False
+    key: str = ""
 
 
 class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +81,8 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
         row: row of the board.
         profile: name the stages for Nsight Systems.
         verify_every: copy one frame in so many into the sample; 0 for none.
+        view: what the model gets to see, see `edged.stages.capture.crop.ViewPlan`.
+        read_s: how long to wait for a frame before giving up, where the kind of source lets one choose; seconds.
     """
 
     uri: str
@@ -86,14 +94,24 @@ class CapturePlan(msgspec.Struct, frozen=True, kw_only=True):
     row: int
     profile: bool = False
     verify_every: int = 0
+    view: dict[str, object] = {}
+    read_s: float = 10.0
 
 
 class SourcePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One source for infer (descriptors: frame ring, space) or publish (frame ring, sample where there is one)."""
+    """One source for infer (descriptors: frame ring, space) or publish (frame ring, sample where there is one).
+
+    Attributes:
+        name: in topics.
+        max_age_ns: age limit; None for lossless sources.
+        priority: higher first.
+        seat: what infer and publish call it.
+    """
 
     name: str
     max_age_ns: int | None
     priority: int
+    seat: int = 0
 
 
 class OutputPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +139,9 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
         sources: how many source messages follow.
         contexts: batches that TensorRT computes side by side.
         profile: name the stages for Nsight Systems.
+        max_batch: frames of a batch at the most; 0 for what the output ring holds.
+        generation: which of the daemon's engines this is, see `edged.shm.output_table.OutputTable`.
+        candidate: whether to load and wait: another process infers, and hands over if this one proves good.
     """
 
     engine: ChosenEngine
@@ -136,11 +157,15 @@ class InferPlan(msgspec.Struct, frozen=True, kw_only=True):
     sources: int
     contexts: int = 1
     profile: bool = False
+    max_batch: int = 0
+    generation: int = 0
+    candidate: bool = False
 
 
 class PublishPlan(msgspec.Struct, frozen=True, kw_only=True):
     """For the publish process; descriptors: output ring, wake infer, wake publish, board, and wake verify where there
-    is a verify process; then one message a source."""
+    is a verify process; then one message a source. ``generation`` is the engine's that ``model`` tells of; of others
+    there are messages."""
 
     bind: list[str]
     device: str
@@ -152,6 +177,7 @@ class PublishPlan(msgspec.Struct, frozen=True, kw_only=True):
     curve: dict[str, str] | None
     sources: int
     profile: bool = False
+    generation: int = 0
 
 
 class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,3 +200,31 @@ class VerifyPlan(msgspec.Struct, frozen=True, kw_only=True):
     fixed_batch: int | None
     row: int
     sources: int
+
+
+class JudgePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """For the judge of a new engine; descriptors: both samples, its wake-up, the candidate's.
+
+    Attributes:
+        tensors: the prepared graph's outputs.
+        postprocess: as publish's.
+    """
+
+    tensors: tuple[TensorSpec, ...]
+    postprocess: dict[str, object]
+
+
+class BuildPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """For the process that has an engine built while the daemon serves.
+
+    Attributes:
+        request: see `edged.engine.protocol.BuildRequest`.
+    """
+
+    request: dict[str, object]
+
+
+def plain(plan: msgspec.Struct) -> dict[str, Any]:
+    """A plan as plain values, as it travels."""
+    values: dict[str, Any] = msgspec.to_builtins(plan)
+    return values

@@ -11,7 +11,7 @@ import msgspec
 from edged.files import write_atomically
 from edged.graph.prepare import FOLDER, PreparedModel, prepare
 from edged.model_file import load_spec
-from edged.runtime.choose import choose
+from edged.runtime.choose import ForNow, choose, choose_for_now, choose_key
 from edged.runtime.control import Control
 from edged.runtime.plans import PreparePlan
 
@@ -34,11 +34,19 @@ def serve(_name: str, control: Control) -> None:
     plan = msgspec.convert(control.expect("configure").body, PreparePlan)
     spec, state_dir = Path(plan.spec), Path(plan.state_dir)
     prepared = prepare(load_spec(spec), state_dir / FOLDER)
-    engine = choose(plan.engine, prepared, state_dir, spec)
+    engine, backend, wanted = _choose(plan, prepared, state_dir, spec)
     measure = plan.measure and engine.backend == "onnxruntime" and not engine.plugins
     batch = prepared.fixed_batch or (_best_batch(prepared, plan) if measure else 0)
     body = {"model": msgspec.to_builtins(prepared), "engine": msgspec.to_builtins(engine), "batch": batch}
-    control.tell("prepared", body)
+    control.tell("prepared", {**body, "wanted": {"backend": backend, "what": wanted} if wanted else None})
+
+
+def _choose(plan: PreparePlan, prepared: PreparedModel, state_dir: Path, spec: Path) -> ForNow:
+    if plan.key:
+        return ForNow(choose_key(plan.key, plan.engine, prepared, state_dir, spec))
+    if plan.fall_back:
+        return choose_for_now(plan.engine, prepared, state_dir, spec)
+    return ForNow(choose(plan.engine, prepared, state_dir, spec))
 
 
 def _best_batch(prepared: PreparedModel, plan: PreparePlan) -> int:

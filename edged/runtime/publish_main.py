@@ -5,27 +5,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 import msgspec
 
-from edged.messages import EVENT, HEALTH, STATS, Event, Health, Prediction, Stats
+from edged.messages import EVENT, HEALTH, STATS, THERMAL, Event, Health, Prediction, Stats, Thermal
 from edged.ranges import Ranges
+from edged.runtime.audience import Audience
 from edged.runtime.channel import Note
 from edged.runtime.control import Control
 from edged.runtime.layout import layout_of
-from edged.runtime.plans import PublishPlan, SourcePlan
+from edged.runtime.live_publish import LivePublish, feed_of, reading
+from edged.runtime.plans import PublishPlan
 from edged.runtime.sequences import SharedSequences
 from edged.shm.board import PUBLISH_ROW, Board
-from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import OutputTable
 from edged.shm.region import Region
-from edged.shm.sample import Sample
 from edged.shm.wake import Wake
-from edged.stages.postprocess.plan import PostprocessPlan
-from edged.stages.postprocess.predictions import Postprocessor
-from edged.stages.publish.hand_over import HandOver
 from edged.stages.publish.loop import PROFILED, Feed, Identity, PublishLoop, Task
 from edged.stages.publish.publisher import Publisher
 from edged.stages.publish.security import ServerCurve, load_server_curve
@@ -35,10 +32,17 @@ _HIGH_WATER_MARK = 256
 
 
 class Announcer:
-    """Turns the supervisor's notes (health, stats, events) into messages, with what only publish knows."""
+    """Turns the supervisor's notes (health, thermal, stats, events) into messages, with what only publish knows."""
 
-    def __init__(self, publisher: Publisher, sequences: SharedSequences, tell: Callable[[str, object], None]) -> None:
+    def __init__(
+        self,
+        publisher: Publisher,
+        sequences: SharedSequences,
+        audience: Audience,
+        tell: Callable[[str, object], None],
+    ) -> None:
         self._publisher = publisher
+        self._audience = audience
         self._tell = tell
         self._sequences = sequences
         self.linger_ms = 200
@@ -47,6 +51,7 @@ class Announcer:
         """Publish one note."""
         if note.kind == "health":
             self._publisher.poll_subscriptions()
+            self._audience.note(self._publisher.subscribers, self._publisher.handshake_failures)
             remarks = [("warning", text) for text in self._publisher.remarks()]
             if remarks:
                 self._tell("remarks", remarks)
@@ -56,6 +61,10 @@ class Announcer:
             self._publisher.publish(HEALTH, msgspec.convert({**envelope, **note.body, **extra}, Health))
         elif note.kind == "stats":
             self._publisher.publish(STATS, msgspec.convert({**self._publisher.envelope(STATS), **note.body}, Stats))
+        elif note.kind == "thermal":
+            self._publisher.publish(
+                THERMAL, msgspec.convert({**self._publisher.envelope(THERMAL), **note.body}, Thermal)
+            )
         elif note.kind == "event":
             self._publisher.publish(EVENT, msgspec.convert({**self._publisher.envelope(EVENT), **note.body}, Event))
         elif note.kind == "linger":
@@ -70,8 +79,9 @@ def serve(_name: str, control: Control) -> None:
     plan = msgspec.convert(note.body, PublishPlan)
     outputs_fd, wake_infer_fd, wake_fd, board_fd, *wake_verify_fd = note.fds
     feeds = _feeds(control, plan, wake_verify_fd)
-    row = Board(Region(board_fd)).row(PUBLISH_ROW)
-    sequences = SharedSequences(row, [(feed.name, feed.table) for feed in feeds])
+    board = Board(Region(board_fd))
+    row = board.row(PUBLISH_ROW)
+    sequences = SharedSequences(row, [(feed.name, feed.table) for feed in feeds.values()])
     publisher = Publisher(
         plan.bind,
         device=plan.device,
@@ -80,39 +90,47 @@ def serve(_name: str, control: Control) -> None:
         curve=_curve(plan, sequences),
         sequences=sequences,
     )
-    announcer = Announcer(publisher, sequences, control.tell)
+    announcer = Announcer(publisher, sequences, Audience(row), control.tell)
     try:
         control.tell("bound")
-        control.on_note = announcer.take
-        _service(control, plan, feeds, publisher, (outputs_fd, wake_infer_fd, wake_fd), row).run()
+        ranges = Ranges(plan.profile)
+        loop = _loop(plan, feeds, publisher, (outputs_fd, wake_infer_fd), board, ranges)
+        live = LivePublish(plan, control, loop, sequences, announcer.take, ranges, wake_verify_fd)
+        control.on_note = live.take
+        _service(control, publisher, loop, wake_fd).run()
     finally:
         publisher.close(announcer.linger_ms)
 
 
-def _service(
-    control: Control,
+def _loop(
     plan: PublishPlan,
-    feeds: list[Feed],
+    feeds: dict[int, Feed],
     publisher: Publisher,
-    fds: tuple[int, int, int],
-    row: Any,
-) -> PublishService:
-    outputs_fd, wake_infer_fd, wake_fd = fds
+    fds: tuple[int, int],
+    board: Board,
+    ranges: Ranges,
+) -> PublishLoop:
+    outputs_fd, wake_infer_fd = fds
 
     def send(topic: str, message: Prediction, blobs: Sequence[bytes]) -> None:
         publisher.publish(topic, message, blobs)
 
-    ranges = Ranges(plan.profile)
     loop = PublishLoop(
         OutputTable(Region(outputs_fd), layout_of(plan.outputs)),
         feeds,
-        ranges.around("postprocess", Postprocessor(msgspec.convert(plan.postprocess, PostprocessPlan)).run),
+        reading(plan.postprocess, ranges),
         ranges.around("send", send),
         Identity(plan.device, plan.boot, plan.model, cast(Task, plan.task)),
         wake_infer=Wake(wake_infer_fd),
-        row=row,
+        row=board.row(PUBLISH_ROW),
+        generation=plan.generation,
+        tally=board.tally,
     )
     ranges.cover(loop, PROFILED)
+    return loop
+
+
+def _service(control: Control, publisher: Publisher, loop: PublishLoop, wake_fd: int) -> PublishService:
     return PublishService(
         publisher,
         loop,
@@ -123,16 +141,8 @@ def _service(
     )
 
 
-def _feeds(control: Control, plan: PublishPlan, wake_verify_fd: list[int]) -> list[Feed]:
-    feeds = []
-    for _ in range(plan.sources):
-        note = control.expect("source")
-        source = msgspec.convert(note.body, SourcePlan)
-        frames, *sample = note.fds
-        hand_over = None
-        if sample:
-            hand_over = HandOver(Sample(Region(sample[0])), plan.outputs.tensors, Wake(wake_verify_fd[0]))
-        feeds.append(Feed(source.name, FrameTable(Region(frames)), source.max_age_ns, hand_over))
+def _feeds(control: Control, plan: PublishPlan, wake_verify_fd: list[int]) -> dict[int, Feed]:
+    feeds = dict(feed_of(control.expect("source"), plan, wake_verify_fd) for _ in range(plan.sources))
     for fd in wake_verify_fd:
         # The process that this one replaces may have handed over a sample and died before it said so.
         Wake(fd).set()

@@ -1,92 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SIGHUP: read the settings again, apply what can be applied live, say what needs a restart."""
+"""SIGHUP: read the settings again, apply what can be applied live, say what needs a restart.
+
+What came of it stands in the log, in an event, and in a small file for ``edged reload``, which waits for it.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edged.errors import EdgedError
+from edged.runtime.live_settings import Outcome
 from edged.runtime.notify import Notifier
+from edged.runtime.record import DaemonRecord, Reloaded
 from edged.runtime.verify import Announce
 
 if TYPE_CHECKING:
-    from edged.config import Settings
-
-
-def read_again(reload: Callable[[], str], notifier: Notifier, announce: Announce, *, started: bool) -> None:
-    """Serve a request to read the settings again; whatever is wrong with them changes nothing.
-
-    Args:
-        reload: does it, see `SettingsReload`.
-        notifier: to the service manager, which is told of the beginning and of the end.
-        announce: logs and publishes what came of it.
-        started: whether the daemon is ready; else that is still to be said.
-    """
-    notifier.reloading()
-    try:
-        text = reload()
-    except EdgedError as error:
-        announce("reload-refused", "", "error", f"the settings stay as they are: {error}")
-    else:
-        announce("reloaded", "", "info", f"the settings were read again: {text}")
-    if started:
-        notifier.ready()
+    from edged.settings import Settings
 
 
 class SettingsReload:
-    """Reads one daemon's settings again; call it for each request.
+    """Reads one daemon's settings again.
 
     Args:
         config: the settings file.
         overrides: flags of the form ``--section.key value``.
-        settings: those that the daemon runs with.
+        state_dir: of the daemon.
     """
 
-    def __init__(self, config: Path, overrides: Sequence[str], settings: Settings) -> None:
+    def __init__(self, config: Path, overrides: Sequence[str], state_dir: Path) -> None:
         self._config = config
         self._overrides = overrides
-        self._running = settings
+        self._record = DaemonRecord(state_dir, config)
 
-    def __call__(self) -> str:
-        """Apply what can be applied.
+    def begin(self) -> None:
+        """The daemon may be asked from now on."""
+        self._record.begin()
 
-        Returns:
-            What came of it, a clause for the log.
+    def serve(self, apply: Callable[[Settings], Outcome], notifier: Notifier, announce: Announce) -> None:
+        """Read the settings again; whatever is wrong with them changes nothing.
 
-        Raises:
-            EdgedError: the settings are wrong; nothing was changed.
+        Args:
+            apply: applies what can be applied; raises EdgedError where they are wrong, and has changed nothing then.
+            notifier: to the service manager, which is told of the beginning and of the end.
+            announce: logs and publishes what came of it.
         """
+        notifier.reloading()
+        try:
+            outcome = apply(self._load())
+        except EdgedError as error:
+            announce("reload-refused", "", "error", f"the settings stay as they are: {error}")
+            self._record.write(Reloaded("refused", str(error), error.exit_code))
+        else:
+            announce("reloaded", "", "info", f"the settings were read again: {outcome.text}")
+            self._record.write(Reloaded("restart" if outcome.restart else "applied", outcome.text, 0))
+        finally:
+            notifier.ready()
+
+    def close(self) -> None:
+        """The daemon ends."""
+        self._record.close()
+
+    def _load(self) -> Settings:
         from edged.config import load
 
-        settings = load(self._config, self._overrides, os.environ).settings
-        changed = differences(self._running.model_dump(), settings.model_dump())
-        if not changed:
-            return "nothing has changed"
-        parts = []
-        if "daemon.log_level" in changed:
-            changed.remove("daemon.log_level")
-            level = settings.daemon.log_level
-            logging.getLogger("edged").setLevel(level.upper())
-            self._running = self._running.model_copy(
-                update={"daemon": self._running.daemon.model_copy(update={"log_level": level})}
-            )
-            parts.append(f"the log level is {level} now")
-        if changed:
-            parts.append(f"a restart is needed for {', '.join(changed)}")
-        return "; ".join(parts)
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the keys that differ, in order; never their values, which may be secret."""
-    found: list[str] = []
-    for key in {**old, **new}:
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            found += differences(before, after, f"{prefix}{key}.")
-        elif before != after:
-            found.append(f"{prefix}{key}")
-    return found
+        return load(self._config, self._overrides, os.environ).settings

@@ -22,7 +22,15 @@ class SharedSequences:
 
     def __init__(self, row: Row, sources: Sequence[tuple[str, FrameTable]]) -> None:
         self._row = row
-        self._sources = [(predictions_topic(name), table) for name, table in sources]
+        self._sources = {predictions_topic(name): table for name, table in sources}
+
+    def add(self, name: str, table: FrameTable) -> None:
+        """Count a source in, or give it another ring."""
+        self._sources[predictions_topic(name)] = table
+
+    def remove(self, name: str) -> None:
+        """Forget a source; when it comes back, its ring will know where it was."""
+        self._sources.pop(predictions_topic(name), None)
 
     def next(self, topic: str) -> int:
         """The next number of one of the daemon's own topics; predictions are numbered when they are settled."""
@@ -33,6 +41,6 @@ class SharedSequences:
 
     def last(self) -> dict[str, int]:
         """The number given out last, by topic; topics on which nothing was sent yet are left out."""
-        found = {topic: table.words[SEQ] for topic, table in self._sources}
+        found = {topic: table.words[SEQ] for topic, table in self._sources.items()}
         found.update({topic: self._row.word(word) for topic, word in _WORDS.items()})
         return {topic: number for topic, number in found.items() if number}

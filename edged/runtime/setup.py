@@ -122,21 +122,11 @@ def _resolve_source(settings: SourceSettings) -> SourceSetup:
 
 
 def _check_engine(settings: Settings) -> None:
-    if settings.engine.build == "serve-while-building":
+    if settings.engine.build == "serve-while-building" and settings.daemon.isolation == "thread":
         raise ConfigError(
-            '"serve-while-building" comes with a later version',
+            '"serve-while-building" takes a process of its own to build in',
             where="engine.build",
-            remedy='use "on-start", or "never" and build engines with edged-build-engine',
+            remedy='use daemon.isolation = "process", or engine.build = "on-start"',
         )
     if settings.daemon.profile:
         check_available()
-
-
-def without_effect(settings: Settings) -> list[str]:
-    """Settings that this version accepts and does not act on yet, as far as they were changed from their defaults."""
-    monitor = settings.monitor
-    found = {
-        "monitor.governor": monitor.governor != "off",
-    }
-    keys = [key for key, changed in found.items() if changed]
-    return keys + [f"decode of source {source.name}" for source in settings.sources if source.decode == "hardware"]

@@ -15,16 +15,13 @@ from edged.messages import (
     Dropped,
     EngineHealth,
     Percentiles,
-    ProcessStats,
     SourceHealth,
-    StageTime,
-    Verified,
 )
+from edged.messages_stats import ProcessStats, StageTime, Sustained, Verified, Window
 from edged.runtime.members import Member, SourceStatus
 from edged.runtime.rings import Rings
 from edged.shm.board import (
     CAPTURE_STAGES,
-    FIRST_CAPTURE_ROW,
     INFER_ROW,
     INFER_STAGES,
     PUBLISH_ROW,
@@ -52,6 +49,8 @@ class StatsBody(msgspec.Struct, kw_only=True):
     uptime_s: float
     processes: dict[str, ProcessStats]
     verified: Verified | UnsetType = UNSET
+    windows: dict[str, Window]
+    sustained: Sustained | UnsetType = UNSET
 
 
 def source_health(table: FrameTable, status: SourceStatus) -> SourceHealth:
@@ -113,9 +112,15 @@ def log_remarks(remarks: Sequence[tuple[str, str]]) -> None:
 
 
 def stats(
-    started_s: float, members: Sequence[Member], rings: Rings, verified: Verified | UnsetType = UNSET
+    started_s: float,
+    members: Sequence[Member],
+    rings: Rings,
+    verified: Verified | UnsetType = UNSET,
+    *,
+    windows: dict[str, Window] | None = None,
+    sustained: Sustained | UnsetType = UNSET,
 ) -> StatsBody:
-    """Where the time went so far, and what the verify process found."""
+    """Where the time went so far, what the verify process found, and what the ledger says."""
     board = rings.board
     own = time.process_time()
     processes = {"supervisor": ProcessStats(cpu_s=round(own, 4))}
@@ -127,11 +132,17 @@ def stats(
         elif member.role == "verify":
             stages = _stages(board.row(rings.verify_row), VERIFY_STAGES)
         else:
-            stages = _stages(board.row(FIRST_CAPTURE_ROW + member.source), CAPTURE_STAGES)
+            stages = _stages(board.row(rings.capture_row(member.source)), CAPTURE_STAGES)
         cpu_s = cpu_seconds(member.running[0].pid) if member.running else 0.0
         processes[member.label] = ProcessStats(cpu_s=cpu_s, restarts=member.restarts, stages=stages)
     uptime_s = round(time.monotonic() - started_s, 3)
-    return StatsBody(uptime_s=uptime_s, processes=processes, verified=verified)
+    return StatsBody(
+        uptime_s=uptime_s,
+        processes=processes,
+        verified=verified,
+        windows=windows or {},
+        sustained=sustained,
+    )
 
 
 def in_a_line(body: HealthBody) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from edged.errors import ConfigError
-from edged.messages import AgreementFigures, Verified
+from edged.messages_stats import AgreementFigures, Verified
 from edged.runtime.channel import Note
 from edged.runtime.members import Member
 from edged.runtime.plans import ChosenEngine

@@ -76,7 +76,7 @@ def covered_by(plan: PostprocessPlan) -> Callable[[Size, FrameRecord], Part]:
 
     def covered(grid: Size, frame: FrameRecord) -> Part:
         sizes = (frame.height, frame.width), (frame.input_height, frame.input_width)
-        return covered_cells(grid, place(plan.resize, plan.align, *sizes))
+        return covered_cells(grid, place(plan.resize, plan.align, *sizes, frame.view))
 
     return covered
 

@@ -179,14 +179,21 @@ def write_stacks(family: Iterable[Member], stream: TextIO, pause: Callable[[floa
             continue
         pid = running[0].pid
         _LOG.error("%s, pid %d: %s", member.label, pid, "; ".join(thread_states(pid)) or "is gone")
-        if _catches(pid, STACKS_SIGNAL):
-            try:
-                os.kill(pid, STACKS_SIGNAL)
-            except ProcessLookupError:
-                continue
+        if ask_for_stacks(pid):
             pause(_STACKS_TAKE_S)
     _LOG.error("supervisor, pid %d: %s", os.getpid(), "; ".join(thread_states(os.getpid())))
     faulthandler.dump_traceback(stream, all_threads=True)
+
+
+def ask_for_stacks(pid: int) -> bool:
+    """Have a child write its stacks to its standard error; False where it cannot."""
+    if not _catches(pid, STACKS_SIGNAL):
+        return False
+    try:
+        os.kill(pid, STACKS_SIGNAL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def thread_states(pid: int) -> list[str]:

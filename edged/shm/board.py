@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from edged.shm.region import Region
+from edged.shm.tally import TALLY_WORDS, Tally
 
 CAPTURE_STAGES = ("decode", "fit", "hand-over")
 INFER_STAGES = ("collate", "submit", "infer", "deliver")
@@ -22,6 +23,12 @@ _ROW_WORDS = 32
 _BEATS, _BEAT_NS, _SPARE, _STAGES = 0, 1, 2, 8
 _STAGE_WORDS = 3
 PUBLISH_ROW, INFER_ROW, FIRST_CAPTURE_ROW = 0, 1, 2
+HANDED_OVER, HANDED_OVER_NS = 0, 1
+"""Spare words of infer's row: 1 + the generation that delivered all it had and gave way to the next one; and when that
+was (CLOCK_MONOTONIC)."""
+MOST_SOURCES = 256
+VERIFY_ROW = FIRST_CAPTURE_ROW + MOST_SOURCES
+ROWS = VERIFY_ROW + 1
 
 
 class StageTime(NamedTuple):
@@ -42,12 +49,17 @@ class Board:
     @classmethod
     def create(cls, rows: int) -> Board:
         """Make a board with ``rows`` rows."""
-        return cls(Region.create("edged-board", 8 * _ROW_WORDS * rows))
+        return cls(Region.create("edged-board", 8 * (_ROW_WORDS * rows + TALLY_WORDS)))
 
     def row(self, index: int) -> Row:
         """One row."""
         start = _ROW_WORDS * index
         return Row(self._words[start : start + _ROW_WORDS])
+
+    @property
+    def tally(self) -> Tally:
+        """How old what was published was."""
+        return Tally(self._words[-TALLY_WORDS:])
 
     def close(self) -> None:
         """Release the mapping."""
@@ -65,6 +77,11 @@ class Row:
         """Note that a piece of work was completed."""
         self._words[_BEATS] += 1
         self._words[_BEAT_NS] = time.monotonic_ns()
+
+    def clear(self) -> None:
+        """Forget everything: the row gets another process's work to hold."""
+        for index in range(len(self._words)):
+            self._words[index] = 0
 
     @property
     def beats(self) -> int:

@@ -13,7 +13,7 @@ from math import prod
 from typing import NamedTuple
 
 from edged.records import FrameRecord, TensorSpec
-from edged.shm.frame_layout import NAME_BYTES
+from edged.shm.frame_layout import NAME_BYTES, pack_view, unpack_view
 from edged.shm.frame_table import RECORD_WORDS, FrameTable
 from edged.shm.region import Region, align
 from edged.shm.table import HEADER_BYTES, Table
@@ -26,7 +26,7 @@ _ITEM_BYTES = {
 
 _NEXT = 0
 _HEADER = 8
-_STATE, _SEQ, _COUNT, _CLOSED_NS, _COPY_NS, _INFER_NS = range(6)
+_STATE, _SEQ, _COUNT, _CLOSED_NS, _COPY_NS, _INFER_NS, _GENERATION = range(7)
 _BATCH_WORDS = 8
 _DIMENSIONS = 8
 _FRAME_WORDS = 1 + RECORD_WORDS  # the source, then what the frame ring says
@@ -95,7 +95,12 @@ class OutputLayout:
 
 
 class OutputTable:
-    """The slot table of an output ring."""
+    """The slot table of an output ring.
+
+    Attributes:
+        generation: which of the daemon's engines computes what this process delivers: 0 for the first one, 1 more with
+            every swap.
+    """
 
     def __init__(self, region: Region, layout: OutputLayout, *, create: bool = False) -> None:
         self.region = region
@@ -106,6 +111,7 @@ class OutputTable:
         self._names = memoryview(region.map)[layout.names : layout.names + size]
         self._bases = [_HEADER + layout.stride * slot for slot in range(layout.slots)]
         self._frames = _BATCH_WORDS + _DIMENSIONS * len(layout.tensors)
+        self.generation = 0
 
     @classmethod
     def create(cls, layout: OutputLayout) -> OutputTable:
@@ -168,7 +174,8 @@ class OutputTable:
             words[at + 2], words[at + 3] = frame.captured_ns, frame.captured_at_ns
             words[at + 4], words[at + 5] = frame.width, frame.height
             words[at + 6], words[at + 7] = frame.input_width, frame.input_height
-            words[at + 8] = len(name)
+            words[at + 8], words[at + 9] = pack_view(frame.view)
+            words[at + 10] = len(name)
 
     def set_shape(self, slot: int, tensor: int, shape: Sequence[int]) -> None:
         """Write down one frame's shape of an output tensor, for outputs whose shape varies."""
@@ -181,6 +188,7 @@ class OutputTable:
         """Hand a filled slot over to publish."""
         words, base = self._words, self._bases[slot]
         words[base + _CLOSED_NS], words[base + _COPY_NS], words[base + _INFER_NS] = times
+        words[base + _GENERATION] = self.generation
         with self._table.locked():
             number = words[_NEXT]
             self._table.change([(base + _SEQ, number), (base + _STATE, _READY), (_NEXT, number + 1)])
@@ -200,7 +208,7 @@ class OutputTable:
         for place in range(words[self._bases[slot] + _COUNT]):
             values = list(words[base + _FRAME_WORDS * place : base + _FRAME_WORDS * (place + 1)])
             start = NAME_BYTES * (slot * self.layout.max_batch + place)
-            name = bytes(self._names[start : start + values[8]]).decode("utf-8", "ignore")
+            name = bytes(self._names[start : start + values[-1]]).decode("utf-8", "ignore")
             found.append(_record(values, name))
         return found
 
@@ -208,6 +216,10 @@ class OutputTable:
         """How long a slot's batch took."""
         base = self._bases[slot]
         return BatchTimes(*self._words[base + _CLOSED_NS : base + _INFER_NS + 1])
+
+    def generation_of(self, slot: int) -> int:
+        """Which of the daemon's engines computed a slot's batch."""
+        return self._words[self._bases[slot] + _GENERATION]
 
     def shape(self, slot: int, tensor: int) -> tuple[int, ...]:
         """One frame's shape of an output tensor."""
@@ -223,6 +235,12 @@ class OutputTable:
             self._words[self._bases[slot] + _STATE] = _FREE
 
     # supervisor ------------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """Batches that wait for publish; without the lock, so good for a guess also while somebody is stuck with it."""
+        words = self._words
+        return sum(words[base + _STATE] == _READY for base in self._bases)
 
     def delivered(self) -> dict[int, set[int]]:
         """Frame ids whose results lie ready, by source."""
@@ -250,5 +268,6 @@ class OutputTable:
 
 
 def _record(values: Sequence[int], name: str) -> FrameRecord:
-    source, frame_id, captured_ns, captured_at_ns, width, height, input_width, input_height = values[:8]
-    return FrameRecord(source, frame_id, captured_ns, captured_at_ns, width, height, input_width, input_height, name)
+    source, frame_id, captured_ns, captured_at_ns, width, height, in_width, in_height, first, second, _ = values
+    view = unpack_view(first, second)
+    return FrameRecord(source, frame_id, captured_ns, captured_at_ns, width, height, in_width, in_height, name, view)

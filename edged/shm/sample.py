@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edged.records import FrameRecord, TensorSpec
+from edged.shm.frame_layout import pack_view, unpack_view
 from edged.shm.output_table import OutputLayout
 from edged.shm.region import Region, align
 
 _DIMENSIONS = 8
 # Ids are stored with 1 added: 0 means that there has been none yet.
 _PIXELS_AT, _PIXEL_BYTES, _OUTPUTS_AT, _HELD, _HANDED, _DONE, _TRIED, _SKIPPED, _UNPUBLISHED, _RECORD = range(10)
-_RECORD_WORDS = 6
+_RECORD_WORDS = 8
 _SHAPES = _RECORD + _RECORD_WORDS
 _COPYING = -1
 
@@ -76,6 +77,7 @@ class Sample:
         words[_RECORD], words[_RECORD + 1] = frame.captured_ns, frame.captured_at_ns
         words[_RECORD + 2], words[_RECORD + 3] = frame.width, frame.height
         words[_RECORD + 4], words[_RECORD + 5] = frame.input_width, frame.input_height
+        words[_RECORD + 6], words[_RECORD + 7] = pack_view(frame.view)
 
     def seal(self, frame_id: int) -> None:
         """Say which frame it is, once it has been handed over to infer and has a number."""
@@ -126,8 +128,9 @@ class Sample:
         """Start to look at a sample that is ready; its record without source and file."""
         words = self.words
         words[_TRIED] = words[_HELD]
-        captured_ns, captured_at_ns, width, height, input_width, input_height = words[_RECORD:_SHAPES]
-        return FrameRecord(0, words[_HELD] - 1, captured_ns, captured_at_ns, width, height, input_width, input_height)
+        captured_ns, captured_at_ns, width, height, in_width, in_height, first, second = words[_RECORD:_SHAPES]
+        number, view = words[_HELD] - 1, unpack_view(first, second)
+        return FrameRecord(0, number, captured_ns, captured_at_ns, width, height, in_width, in_height, view=view)
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """The frame's shape of an output tensor."""

@@ -46,14 +46,15 @@ class SampleArrays:
         for index, spec in enumerate(self._tensors):
             part = outputs[spec.name][place]
             self._sample.set_shape(index, part.shape)
-            self._view(index, part.shape)[...] = part
+            self.view(index, part.shape)[...] = part
 
     def outputs(self) -> dict[str, NDArray[np.generic]]:
         """The outputs by name, batches of one."""
         return {
-            spec.name: self._view(index, self._sample.shape(index))[None] for index, spec in enumerate(self._tensors)
+            spec.name: self.view(index, self._sample.shape(index))[None] for index, spec in enumerate(self._tensors)
         }
 
-    def _view(self, index: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
+    def view(self, index: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
+        """One frame's part of an output, of the shape given."""
         dtype = np.dtype(self._tensors[index].dtype)
         return np.frombuffer(self._map, dtype, prod(shape), self._offsets[index]).reshape(shape)

@@ -17,7 +17,7 @@ from support.mistakes import SECRET, Case, Command, lay_out, special_files, spoi
 
 from edged.messages import Health
 
-LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (INFO|WARNING|ERROR) ")
+LOG_LINE = re.compile(r'\{"at": \d+\.\d+, "level": "(info|warning|error)", "text": "')
 AS_ROOT = os.geteuid() == 0
 CASES = {**mistakes_in_settings.CASES, **mistakes_in_model.CASES, **mistakes_around.CASES}
 

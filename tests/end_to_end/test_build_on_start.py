@@ -148,7 +148,6 @@ def test_what_keeps_the_engine_from_being_built_ends_the_daemon(daemons: StartDa
         (daemons(settings(plain)), 78, "the graph holds no Q/DQ nodes"),
         (daemons(settings(broken)), 78, "tiny.onnx: "),
         (daemons(settings(plain, backend="tensorrt")), 69, "engine.backend: the tensorrt backend is not available"),
-        (daemons(settings(plain, build="serve-while-building")), 78, 'engine.build: "serve-while-building" comes with'),
     ]
     for daemon, _, _ in cases:
         daemon.start()

@@ -16,7 +16,7 @@ from support.watch import Watch
 from edged.engine.key import EngineKey
 from edged.engine.shelf import Content, hold
 from edged.graph.prepare import FOLDER, prepare
-from edged.messages import Verified
+from edged.messages_stats import Verified
 from edged.model_file import load_spec
 
 EVERY = 5

@@ -13,7 +13,7 @@ from support.fixtures import StartDaemon
 from support.traces import assert_ended_clean, resident_bytes
 from support.watch import Watch
 
-from edged.messages import Verified
+from edged.messages_stats import Verified
 
 SOURCES = [
     {"name": "north", "uri": "synthetic://shapes?seed=1&fps=20"},

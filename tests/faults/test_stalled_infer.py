@@ -13,9 +13,9 @@ from support.models import write_slow_model
 from support.traces import assert_ended_clean
 from support.watch import Watch
 
-# Less than the 2 s after which the others would no longer wait for a lock, should it have been stopped while it held
-# one. Longer than the age limit by a factor that makes an average of batch times exceed the limit, too.
-STALL_S = 1.8
+# Less than the 1.5 s after which it counts as hung; longer than the age limit by a factor that makes an average of
+# batch times exceed it, too.
+STALL_S = 1.0
 MAX_AGE_MS = 300
 
 

@@ -11,9 +11,8 @@ from support.fixtures import StartDaemon
 from support.traces import assert_ended_clean
 from support.watch import Watch
 
-# Less than the 2 s after which the others would no longer wait for a lock, should it have been stopped while it held
-# one.
-STALL_S = 1.8
+# Less than the 0.75 s after which it counts as hung.
+STALL_S = 0.5
 FRAMES = 240
 
 

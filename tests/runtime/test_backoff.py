@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.runtime.backoff import SOON_S, Backoff
+from edged.runtime.backoff import SOON_S, Backoff, Retry
 
 
 def test_the_first_restart_is_immediate() -> None:
@@ -62,3 +62,25 @@ def test_it_never_waits_longer_than_half_a_minute_and_remembers_a_bounded_number
             assert delay == 0.0
         before = delay
     assert backoff.recent(now) <= len(backoff.deaths) <= 64
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0.0, 10.0), max_size=40), st.floats(0.5, 60.0), st.floats(0.0, 1.0))
+def test_tries_come_ever_later_up_to_a_bound_and_a_quarter_sooner_by_chance(
+    lives: list[float], longest_s: float, chance: float
+) -> None:
+    retry, before = Retry(longest_s, lambda: chance), 0.0
+    for ran_s in lives:
+        wait_s = retry.after(ran_s)
+        assert 0.0 <= wait_s <= longest_s
+        if ran_s >= 2.0:
+            assert wait_s == 0.0
+        elif before:
+            assert wait_s >= min(longest_s * (1 - 0.25 * chance), 1.99 * before)
+        before = wait_s
+
+
+def test_what_must_not_be_tried_soon_is_never_tried_at_once() -> None:
+    retry = Retry(600.0, lambda: 0.0, first_s=60.0, at_once=False)
+    assert [retry.after(0.0) for _ in range(6)] == [60, 120, 240, 480, 600, 600]
+    assert retry.after(100.0) == 60.0

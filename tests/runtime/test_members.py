@@ -7,10 +7,10 @@ import os
 
 import pytest
 
-from edged.errors import BY_NAME, InternalError
+from edged.errors import BY_NAME, DeviceUnavailableError, InternalError, ModelError
 from edged.runtime.channel import Channel
 from edged.runtime.launch import ThreadLauncher
-from edged.runtime.members import Member, SourceStatus, describe_exit, error_from
+from edged.runtime.members import Member, SourceStatus, describe_exit, error_from, given_up
 
 
 def test_labels() -> None:
@@ -67,3 +67,15 @@ def test_ends_in_words() -> None:
 def test_which_sources_are_over() -> None:
     states = {state: SourceStatus(state).over for state in ("opening", "live", "stalled", "backoff", "ended", "failed")}
     assert [state for state, over in states.items() if over] == ["ended", "failed"]
+
+
+def test_a_lost_gpu_has_the_service_manager_try_again_and_other_errors_stay_what_they_are() -> None:
+    member = Member("infer", "model")
+    assert given_up(member, "was killed by signal 11", 5).exit_code == 70
+    assert "for the 5th time" in str(given_up(member, "was killed by signal 11", 5))
+    # What a new process says where the GPU has fallen off the bus.
+    member.error = DeviceUnavailableError("no CUDA device", where="GPU 0", remedy="see dmesg")
+    lost = given_up(member, "ended with status 0", 5)
+    assert (lost.exit_code, str(lost)) == (75, "GPU 0: the GPU is lost: no CUDA device; see dmesg")
+    member.error = ModelError("broken", where="x.onnx")
+    assert given_up(member, "ended with status 0", 5) is member.error

@@ -16,7 +16,7 @@ import pytest
 from support.daemon import wait_until
 
 from edged.errors import InternalError, ModelError
-from edged.messages import Verified
+from edged.messages_stats import Verified
 from edged.records import TensorSpec
 from edged.runtime.channel import Note
 from edged.runtime.launch import ProcessLauncher

@@ -281,8 +281,11 @@ def commit_one(table: FrameTable) -> None:
         table.commit(slot, FRAME, 5)
 
 
+STEPS = ["commit", "take", "take one", "look", "other takes", "release"]
+
+
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.tuples(st.sampled_from(["commit", "take", "look", "other takes", "release"]), st.integers(0, 3))))
+@given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 3))))
 def test_what_waits_is_what_the_table_says_however_it_came_about(steps: list[tuple[str, int]]) -> None:
     """`ready` remembers its last look; a table that was just opened does not."""
     table = FrameTable.create(4, 48, live=False)
@@ -300,6 +303,13 @@ def test_what_waits_is_what_the_table_says_however_it_came_about(steps: list[tup
         elif kind == "release":
             table.release(held)
             held.clear()
+        elif kind == "take one":
+            # Slots are freed under the same lock.
+            waiting, spent = table.ready(), held[:count]
+            if waiting:
+                assert table.take_one(waiting[0], spent)
+                assert not table.take_one(waiting[0])
+                held = [*held[count:], waiting[0].slot]
         else:
             taker = table if kind == "take" else other
             held += [frame.slot for frame in taker.take(taker.ready()[:count])]
@@ -317,5 +327,6 @@ def test_a_frame_that_is_not_as_it_was_said_to_be_is_left_and_looked_at_again() 
     first, second = table.ready()
     torn = first._replace(captured_ns=first.captured_ns + 1)
     assert table.take([torn, second]) == []
+    assert not table.take_one(torn)
     assert table.take(table.ready()) == [first, second]
     table.close()

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edged.records import FrameRecord, TensorSpec
+from edged.records import FrameRecord, TensorSpec, View
 from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import BatchTimes, OutputLayout, OutputTable
 from edged.shm.region import Region
@@ -115,7 +115,7 @@ TestOutputRing = OutputRing.TestCase
 
 _WRITER = """
 import os, sys
-from edged.records import FrameRecord, TensorSpec
+from edged.records import FrameRecord, TensorSpec, View
 from edged.shm.output_table import BatchTimes, OutputLayout, OutputTable
 from edged.shm.region import Region
 table = OutputTable(Region(int(sys.argv[1])), OutputLayout(3, 1, (TensorSpec("a", "int64", (1,)),)))
@@ -168,7 +168,7 @@ def test_frames_are_described_straight_from_their_rings_as_from_their_records() 
         ring = rings[source]
         slot = ring.acquire()
         assert slot is not None
-        ring.commit(slot, FrameRecord(source, 0, 11 + source, 22, 640, 480, 32, 16, name), 33)
+        ring.commit(slot, FrameRecord(source, 0, 11 + source, 22, 640, 480, 32, 16, name, View(source)), 33)
         taken.append((source, ring, slot))
         records.append(ring.record(source, slot))
     table.describe(0, records)

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edged.records import FrameRecord, TensorSpec
+from edged.records import FrameRecord, TensorSpec, View
 from edged.shm.region import Region
 from edged.shm.sample import Sample
 from edged.shm.sample_arrays import SampleArrays
@@ -21,7 +21,7 @@ TENSORS = (TensorSpec("boxes", "float32", (5, 6), fixed=False), TensorSpec("labe
 
 
 def frame(number: int = 0, width: int = 4, height: int = 2) -> FrameRecord:
-    return FrameRecord(0, number, 10, 20, 640, 480, width, height)
+    return FrameRecord(0, number, 10, 20, 640, 480, width, height, view=View(3, (1, 2, 600, 470)))
 
 
 def shared(sample: Sample) -> Sample:

@@ -33,8 +33,8 @@ HARD = "cold"
 """Reads a tensor of which one channel is far larger than all others."""
 
 
-def classifier(seed: int = 3) -> onnx.ModelProto:
-    """Five convolutions, [N, 3, H, W] to [N, 4]."""
+def classifier(seed: int = 3, further: int = 0) -> onnx.ModelProto:
+    """Five convolutions and any number of further ones before the last, [N, 3, H, W] to [N, 4]."""
     rng = np.random.default_rng(seed)
     spread = np.geomspace(1.0, 3e4, 16).reshape(16, 1, 1, 1)
     shapes = {"c0": (16, 3, 3, 3), "hot": (16, 16, 1, 1), "cold": (16, 16, 1, 1), "c3": (16, 16, 1, 1)}
@@ -42,8 +42,10 @@ def classifier(seed: int = 3) -> onnx.ModelProto:
     weights["hot"] = weights["hot"] * spread
     weights["cold"] = weights["cold"] / spread.reshape(1, 16, 1, 1)
     weights["head"] = rng.normal(0, 1, (4, 16, 1, 1))
+    names = [*LAYERS[:-1], *(f"further{number}" for number in range(further)), LAYERS[-1]]
+    weights |= {name: rng.normal(0, (2 / 16) ** 0.5, (16, 16, 1, 1)) for name in names if name not in weights}
     nodes, value = [], "image"
-    for name in LAYERS:
+    for name in names:
         attributes: dict[str, Any] = {"strides": [2, 2]} if name == "c0" else {}
         nodes.append(helper.make_node("Conv", [value, f"{name}.w"], [f"{name}_out"], name=name, **attributes))
         value = f"{name}_out"
@@ -107,16 +109,19 @@ def write_rig(folder: Path, model: onnx.ModelProto | None = None) -> Rig:
     folder.mkdir(parents=True, exist_ok=True)
     calib = write_images(folder / "calib", 40, seed=1)
     val = write_images(folder / "val", 24, seed=2)
-    onnx.save(centred(classifier(), calib) if model is None else model, folder / "net.onnx")
+    onnx.save(centred(model or classifier(), calib), folder / "net.onnx")
     (folder / "net.toml").write_text(SPEC)
     return Rig(folder, folder / "net.toml", calib, val, folder / "state")
 
 
 def centred(model: onnx.ModelProto, images: Path) -> onnx.ModelProto:
-    """The model with its usual answer to some images taken off, so that all classes occur."""
+    """The model with its usual answer to some images taken off, so that all classes occur; itself if it has none."""
     import cv2
     import onnxruntime
 
+    found = [one for one in model.graph.initializer if one.name == "usual"]
+    if not found:
+        return model
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     answers = []
     for path in sorted(images.iterdir()):
@@ -124,6 +129,5 @@ def centred(model: onnx.ModelProto, images: Path) -> onnx.ModelProto:
         assert image is not None
         pixels = cv2.resize(image, (48, 32))[..., ::-1].astype(np.float32) / 255
         answers.append(session.run(None, {"image": pixels.transpose(2, 0, 1)[None]})[0][0])
-    (usual,) = [one for one in model.graph.initializer if one.name == "usual"]
-    usual.CopyFrom(numpy_helper.from_array(np.median(np.array(answers), axis=0).astype(np.float32), "usual"))
+    found[0].CopyFrom(numpy_helper.from_array(np.median(np.array(answers), axis=0).astype(np.float32), "usual"))
     return model

@@ -68,7 +68,7 @@ class Daemon:
         self.config = folder / "edged.toml"
         self.log = folder / "log.txt"
         content: dict[str, Any] = {
-            "daemon": {"name": "test", "state_dir": str(folder / "state")},
+            "daemon": {"name": "test", "state_dir": str(folder / "state"), "log_format": "text"},
             "sources": [
                 {"name": "north", "uri": "synthetic://shapes?seed=1"},
                 {"name": "south", "uri": "synthetic://shapes?seed=2"},

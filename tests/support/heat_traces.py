@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edged.gpu.nvml import open_gpu
+from edged.monitor.ledger.sample import Latencies
+from edged.monitor.monitor import Happened, Look, Monitor
 from edged.monitor.readings import Reading, Throughput
 from edged.monitor.sensors import MachineSensors
 from support import sensor_trees
@@ -21,6 +23,8 @@ from support.sensor_trees import Tree
 
 FALL = 60
 LONG = 120
+WALL = 1_790_000_000.0
+"""Unix seconds at monotonic 0 of a trace."""
 _THERMAL = "sys/class/thermal/"
 _GPU = "sys/class/devfreq/17000000.gpu/"
 _CURRENT = "sys/class/hwmon/hwmon3/"
@@ -267,3 +271,13 @@ def steady(root: Path) -> list[Moment]:
         return Second(60.0)
 
     return play(tree, step, noise=0.03)
+
+
+def replay(monitor: Monitor, moments: list[Moment]) -> list[Happened]:
+    """Have a monitor look at a trace as the supervisor would; everything it tells."""
+    happened = []
+    for reading, figures in moments:
+        latency = Latencies.of([20.0] * round(figures.hz))
+        look = Look(figures.at, WALL + figures.at, reading, latency, figures.offered_hz, figures.idle)
+        happened += monitor.look(look)
+    return happened

@@ -80,6 +80,7 @@ class Bench:
         max_batch: int = 2,
         delay_ns: int = 0,
         wake: type[Wake] = Awake,
+        lanes: int | None = None,
     ) -> None:
         self.device = Device(slots, max_batch)
         lossless = (slots + 1) * max_batch
@@ -100,6 +101,7 @@ class Bench:
             wake=self.wake,
             wake_publish=self.wake_publish,
             row=self.board.row(INFER_ROW),
+            lanes=lanes,
         )
         self.results: list[Result] = []
         self.values: dict[tuple[int, int], int] = {}

@@ -178,7 +178,7 @@ CASES: dict[str, Case] = {
     "precision without an engine": Case(
         78, ("no int8 onnxruntime engine has been built", "edged-build-engine"), settings=engine('precision = "int8"')
     ),
-    "building that is not here": Case(
-        78, ("engine.build: ", 'use "on-start"'), settings=engine('build = "serve-while-building"')
+    "a way to build that there is not": Case(
+        78, ("engine.build: ", "serve-while-building"), settings=engine('build = "while-serving"')
     ),
 }

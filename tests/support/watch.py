@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
-from edged.messages import Event, Health, Prediction, Stats, predictions_topic
+from edged.messages import Event, Health, Prediction, Stats, Thermal, predictions_topic
 from edged.stages.publish.client import Received
 from support.daemon import Daemon, assert_conserved
 
@@ -31,6 +31,7 @@ class Watch:
         self.predictions: dict[str, list[Prediction]] = {}
         self.healths: list[Health] = []
         self.stats: list[Stats] = []
+        self.thermals: list[Thermal] = []
         self.events: list[Event] = []
         self.raw: list[bytes] = []
         self._seqs: dict[str, list[int]] = {}
@@ -132,6 +133,8 @@ class Watch:
             self.healths.append(message)
         elif isinstance(message, Stats):
             self.stats.append(message)
+        elif isinstance(message, Thermal):
+            self.thermals.append(message)
         else:
             self.events.append(message)
 

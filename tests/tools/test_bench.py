@@ -11,7 +11,19 @@ from typing import Any
 
 import pytest
 
-from tools.bench import accuracy, freshness, harness, memory, plain_script, scaling, start, throughput, undisturbed
+from tools.bench import (
+    accuracy,
+    freshness,
+    harness,
+    memory,
+    plain_script,
+    scaling,
+    scraping,
+    start,
+    swap,
+    throughput,
+    undisturbed,
+)
 from tools.bench.report import Report, Spread
 
 
@@ -50,7 +62,18 @@ def test_start(tmp_path: Path) -> None:
     assert figures["demo, warm cache"] > 0.1
 
 
-@pytest.mark.parametrize("module", [accuracy, freshness, memory, plain_script, scaling, start, throughput, undisturbed])
+def test_scraping(tmp_path: Path) -> None:
+    output = tmp_path / "figures.json"
+    assert scraping.main(["--rounds", "1", "--seconds", "0.4", "--output", str(output)]) == 0
+    figures = figures_of(output)
+    assert figures["age p99 with"] > 0
+    assert figures["answers"] >= 1
+    assert 1 < figures["size of an answer"] < 100
+
+
+@pytest.mark.parametrize(
+    "module", [accuracy, freshness, memory, plain_script, scaling, scraping, start, throughput, undisturbed]
+)
 def test_each_says_how_it_is_used(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         module.main(["--help"])
@@ -109,3 +132,11 @@ def test_a_missed_target_is_told_and_ends_with_1_if_asked(capsys: pytest.Capture
     lines = capsys.readouterr().out.splitlines()
     assert [("MISSED" in line, "≥ 0.93" in line) for line in lines if "ratio" in line] == [(True, True)] * 2
     assert all("ok" in line for line in lines if "seconds" in line)
+
+
+def test_swap(tmp_path: Path) -> None:
+    output = tmp_path / "figures.json"
+    assert swap.main(["--model", "demo", "--swaps", "1", "--output", str(output)]) == 0
+    figures = figures_of(output)
+    assert figures["messages lost on the way here"] == figures["sequence numbers missing or twice"] == 0
+    assert figures["pause at the hand-over"] > 0

@@ -12,6 +12,7 @@ import os
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 from edged.graph.prepare import prepare
 from edged.messages import Health, Message, Prediction
@@ -20,8 +21,8 @@ from tools.bench import harness
 from tools.bench.report import Report
 from tools.bench.throughput import SideBySide
 
-_SOURCES = 3
-_OVERLOAD = 3.0
+SOURCES = 3
+OVERLOAD = 3.0
 _CACHED = 16
 _CAPACITY_S = 3.0
 _SETTLED = 0.25
@@ -38,23 +39,28 @@ def memory_mb(daemon: harness.Daemon) -> dict[str, float]:
     return {name: harness.memory_of(pid).own for name, pid in harness.family(daemon).items()}
 
 
-def overload(
-    arguments: argparse.Namespace, folder: Path, spec: Path, fps: float
-) -> tuple[list[Message], dict[str, float]]:
-    """Messages of a run under too much load, and how much each process grew after its first quarter."""
+def settings_of(spec: Path, fps: float, max_age_ms: float, threads: int = 0) -> dict[str, Any]:
+    """Settings of a daemon with three live sources of so many frames a second each."""
     sources = [
         {
             "name": f"s{number}",
             "uri": f"synthetic://shapes?seed={number}&fps={fps:g}&cache={_CACHED}",
-            "max_age_ms": arguments.max_age_ms,
+            "max_age_ms": max_age_ms,
         }
-        for number in range(_SOURCES)
+        for number in range(SOURCES)
     ]
-    settings = {
+    return {
         "sources": sources,
         "model": {"spec": str(spec)},
-        "engine": {"max_batch": None, "threads": arguments.threads},
+        "engine": {"max_batch": None, "threads": threads},
     }
+
+
+def overload(
+    arguments: argparse.Namespace, folder: Path, spec: Path, fps: float
+) -> tuple[list[Message], dict[str, float]]:
+    """Messages of a run under too much load, and how much each process grew after its first quarter."""
+    settings = settings_of(spec, fps, arguments.max_age_ms, arguments.threads)
     with harness.running(folder, settings) as daemon, daemon.subscriber() as subscriber:
         harness.wait_for_prediction(daemon, subscriber)
         messages = harness.receive_for(daemon, subscriber, arguments.seconds * _SETTLED)
@@ -92,16 +98,16 @@ def main(argv: list[str] | None = None) -> int:
     with harness.folder_for_run() as folder:
         spec = harness.model_spec(arguments.model, folder)
         capacity = capacity_hz(spec, folder / "state" / "prepared", arguments.threads)
-        fps = min(1000.0, _OVERLOAD * capacity / _SOURCES)
+        fps = min(1000.0, OVERLOAD * capacity / SOURCES)
         messages, growth = overload(arguments, folder, spec, fps)
     predictions = [message for message in messages if isinstance(message, Prediction)]
     ages = [message.age_ms for message in predictions]
     rates = [
         harness.rate_hz([message for message in predictions if message.source == f"s{number}"])
-        for number in range(_SOURCES)
+        for number in range(SOURCES)
     ]
     report.add("inference alone", capacity, "frames/s")
-    report.add("offered", fps * _SOURCES, "frames/s")
+    report.add("offered", fps * SOURCES, "frames/s")
     report.add("published", sum(rates), "frames/s")
     report.add("age: median", statistics.median(ages), "ms")
     report.add("age: oldest", max(ages), "ms", at_most=arguments.max_age_ms)

@@ -3,13 +3,16 @@
 
     python -m tools.gpu.chain_agree SPEC STATE_DIR IMAGES RESULT.json
 
-TensorRT computes what is not in INT8 in float16, ONNX Runtime in float32. It is asked twice: with the arithmetic
-between the rounded values in float32 (what the search counts with), and with its own INT8 kernels.
+TensorRT computes what is not in INT8 in float16, ONNX Runtime in float32. It is asked three times: with the arithmetic
+between the rounded values in float32 (what the search counts with, and what all is held against), with its own INT8
+kernels, and with floats kept in float16, see `tools.gpu.chain_noise`. Where the last of these is further from the first
+than what is asked for, mere rounding is: then the engine has to be as near as that, but for chance.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -36,9 +39,11 @@ from edged.gpu.cuda import CudaGpu
 from edged.gpu.trt import TensorRt
 from edged.graph.prepare import prepare
 from edged.model_file import load_spec
+from tools.gpu.chain_noise import half_stored
 
 LEAST = {"detection": 0.99, "classification": 0.995}
 IOU = 0.9
+_DEVIATIONS = 3.0
 
 
 def agree(job: Job, images: Survey, run: Run, plan: Any) -> dict[str, Any]:
@@ -52,23 +57,47 @@ def agree(job: Job, images: Survey, run: Run, plan: Any) -> dict[str, Any]:
     """
     subject = Subject(job)
     graph = write(subject.model, subject.view, plan)
-    ours = _findings(job, images, run)
-    results: dict[str, Any] = {"images": len(images.images), "layers in INT8": len(plan.nodes)}
-    for name, fused in (("exact", False), ("int8 kernels", True)):
-        theirs = _findings(job, images, open_onnxruntime(graph, fused=fused))
-        results[name] = _compared(job, ours, theirs)
-    matched, least = results["exact"]["matched"], LEAST[job.spec.task]
-    return {"ok": matched >= least, "target": f"{least:.1%} as ONNX Runtime's INT8", "matched": matched, **results}
+    ours = found_by(job, images, run)
+    exact = found_by(job, images, open_onnxruntime(graph))
+    kernels = found_by(job, images, open_onnxruntime(graph, fused=True))
+    rounded = found_by(job, images, open_onnxruntime(half_stored(graph)))
+    row = compared(job, ours, exact)
+    matched, noise = row["matched"], compared(job, rounded, exact)["matched"]
+    least = min(LEAST[job.spec.task], noise - _DEVIATIONS * _error(noise, row["of"]))
+    return {
+        "ok": matched >= least,
+        "target": f"{LEAST[job.spec.task]:.1%} as ONNX Runtime's INT8, or as near as float16 is to float32 there",
+        "matched": matched,
+        "least": round(least, 4),
+        "ONNX Runtime with float16 between": noise,
+        "ONNX Runtime's int8 kernels": compared(job, kernels, exact)["matched"],
+        "images": len(images.images),
+        "layers in INT8": len(plan.nodes),
+        "exact": row,
+        "int8 kernels": compared(job, ours, kernels),
+    }
 
 
-def _compared(job: Job, ours: Sequence[Finding], theirs: Sequence[Finding]) -> dict[str, Any]:
+def _error(part: float, count: int) -> float:
+    """Standard error of the difference of two such parts."""
+    return math.sqrt(2 * part * (1 - part) / max(1, count))
+
+
+def compared(job: Job, ours: Sequence[Finding], theirs: Sequence[Finding]) -> dict[str, Any]:
+    """Part of what two runs find that they have in common, and of how many.
+
+    Args:
+        job: for the model.
+        ours: of one run, image by image.
+        theirs: of the other.
+    """
     if job.spec.task == "classification":
         same = [
             one.classes[:1] == other.classes[:1]
             for one, other in zip(ours, theirs, strict=True)
             if isinstance(one, Classified) and isinstance(other, Classified)
         ]
-        return {"matched": round(float(np.mean(same)), 5), "differ": len(same) - sum(same)}
+        return {"matched": round(float(np.mean(same)), 5), "differ": len(same) - sum(same), "of": len(same)}
     strong = job.spec.output.score_threshold
     pairs = [
         (one, other)
@@ -79,7 +108,7 @@ def _compared(job: Job, ours: Sequence[Finding], theirs: Sequence[Finding]) -> d
     for name, iou, least in (("matched", IOU, 0.0), ("both above the threshold", IOU, strong), ("IoU 0.75", 0.75, 0.0)):
         right = np.concatenate([_right(one.above(least), other.above(least), strong, iou) for one, other in pairs])
         found[name] = round(float(right.mean()), 5) if right.size else 0.0
-        found["detections"] = int(right.size)
+        found.setdefault("of", int(right.size))
     return found
 
 
@@ -87,7 +116,8 @@ def _right(one: Detected, other: Detected, strong: float, iou: float) -> Any:
     return agreement(one, other, pair(one, other, strong, iou), strong).right
 
 
-def _findings(job: Job, images: Survey, run: Run) -> list[Finding]:
+def found_by(job: Job, images: Survey, run: Run) -> list[Finding]:
+    """What a run finds in images."""
     options = EvaluationOptions()
     least = WEAK * job.spec.output.score_threshold
     reader = Reader(job.spec, job.prepared, options, least, len(images.images))

@@ -135,19 +135,17 @@ def _network_cameras(situation: Situation) -> Outcome:
     if not silent:
         return ok(f"{len(answers)} answer", evidence)
     host, port = _address(next(uri for name, uri in sources.items() if answers[name]))
+    remedy = [redact(f"ping {host}; nc -vz {host} {port}")] if host else []
     return problem(
-        "; ".join(silent),
-        evidence,
-        [
-            redact(f"ping {host}; nc -vz {host} {port}"),
-            "look at the camera's power, cable and address; correct its uri",
-        ],
+        "; ".join(silent), evidence, [*remedy, "look at the camera's power, cable and address; correct its uri"]
     )
 
 
 def _address(uri: SourceUri) -> tuple[str, int]:
+    """Host and port; no host where what looks like one may be part of a password."""
     parts = urlsplit(uri.target)
-    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme.lower(), 554)
+    certain = "@" not in uri.target.partition(parts.netloc)[2]
+    return parts.hostname or "" if certain else "", parts.port or _PORTS.get(parts.scheme.lower(), 554)
 
 
 def _reach_all(addresses: dict[str, tuple[str, int]]) -> dict[str, str]:
@@ -168,6 +166,8 @@ def _reach_all(addresses: dict[str, tuple[str, int]]) -> dict[str, str]:
 
 
 def _reach(host: str, port: int) -> str:
+    if not host:
+        return "if the password holds / ? or @, write these percent-encoded"
     try:
         socket.create_connection((host, port), timeout=_CONNECT_S).close()
     except socket.gaierror:

@@ -17,7 +17,10 @@ from edged.doctor.versions import numbers
 
 _OLDEST = (8, 6)
 _LEAST_CAPABILITY = (((10, 5), (7, 5)), ((10, 0), (7, 0)))
-"""From which version on TensorRT wants which compute capability."""
+"""From which version on TensorRT wants which compute capability: NVIDIA's support matrix of 10.1.0 ("SM 7.0 or higher")
+and the release notes of 10.5.0 ("Volta Support Removed")."""
+_BLACKWELL, _KNOWS_BLACKWELL = (10, 0), (10, 8)
+"""Release notes of 10.8.0: the first that supports GPUs of compute capability 10.0 and above."""
 _SYSTEM = re.compile(r"^/usr/lib(?:64)?/python3")
 _ON_JETSON = (
     "sudo apt install python3-libnvinfer",
@@ -89,6 +92,12 @@ def _fit(situation: Situation) -> Outcome:
             f"TensorRT {version} has no support for compute capability {shown}",
             evidence,
             ["pip install 'tensorrt-cu12<10.5'" if least == (7, 5) and capability >= (7, 0) else "use a newer GPU"],
+        )
+    if capability >= _BLACKWELL and numbers(version) < _KNOWS_BLACKWELL:
+        return problem(
+            f"TensorRT {version} is older than this GPU, of compute capability {'.'.join(map(str, capability))}",
+            evidence,
+            [f"10.8 or later: {_ELSEWHERE}"],
         )
     if "does_not_start" in given.facts:
         return problem(

@@ -31,6 +31,8 @@ class BuildOptions:
         strongly_typed: keep to the model's types where the version has the choice.
         float_layers: prefixes of names; what comes from ONNX nodes named so is computed in float32 whatever the
             precision. A strongly typed build needs none: there the model's types say it.
+        float_nodes: names, whole, of further ONNX nodes that are computed in float32, likewise.
+        float_rest: compute in float32 what an ``int8`` build does not quantize, without TF32; weakly typed only.
         takes_image: the model's input is an image that edged's own kernel makes, in whatever layout the builder likes
             best; where the precision allows it, in float16.
         workspace_bytes: memory that a kernel may use while it runs; None for TensorRT's own limit (all).
@@ -46,6 +48,8 @@ class BuildOptions:
     precision: str = "fp32"
     strongly_typed: bool = False
     float_layers: tuple[str, ...] = ()
+    float_nodes: tuple[str, ...] = ()
+    float_rest: bool = False
     takes_image: bool = False
     workspace_bytes: int | None = None
     optimization_level: int | None = None
@@ -123,7 +127,7 @@ def _build(library: TensorRt, model: Path, options: BuildOptions, progress: Prog
     trt_config = trt_builder.create_builder_config()
     _set_precision(trt, trt_config, options)
     if options.precision in ("fp16", "int8") and not options.strongly_typed:
-        pin_to_float32(trt, trt_network, trt_config, options.float_layers)
+        pin_to_float32(trt, trt_network, trt_config, options.float_layers, options.float_nodes)
     _set_limits(trt, trt_config, options)
     _add_profiles(trt_builder, trt_config, options, inputs, model)
     _set_timing_cache(library, trt_config, options.timing_cache)
@@ -143,7 +147,7 @@ def _tensor(trt_tensor: Any) -> NetworkTensor:
 
 def _free_image_layout(trt: Any, trt_tensor: Any, options: BuildOptions) -> None:
     """Let the builder choose among the layouts that the kernel can make, see `edged.gpu.pixels`."""
-    if options.precision in ("fp16", "int8") and not options.strongly_typed:
+    if options.precision in ("fp16", "int8") and not options.strongly_typed and not options.float_rest:
         trt_tensor.dtype = trt.float16
     planes = 1 << int(trt.TensorFormat.LINEAR)
     # Four channels side by side are what the first convolution reads without a reformat.
@@ -154,13 +158,13 @@ def _free_image_layout(trt: Any, trt_tensor: Any, options: BuildOptions) -> None
 def _set_precision(trt: Any, trt_config: Any, options: BuildOptions) -> None:
     if options.precision not in PRECISIONS:
         raise EngineError(f"there is no precision {options.precision}", remedy=f"use one of {', '.join(PRECISIONS)}")
-    if options.precision == "fp32":
+    if options.precision == "fp32" or options.float_rest:
         trt_config.clear_flag(trt.BuilderFlag.TF32)
     else:
         trt_config.set_flag(trt.BuilderFlag.TF32)
     if options.strongly_typed:
         return
-    if options.precision in ("fp16", "int8"):
+    if options.precision in ("fp16", "int8") and not options.float_rest:
         half = getattr(trt.BuilderFlag, "FP16", None)
         if half is not None:
             trt_config.set_flag(half)

@@ -9,7 +9,9 @@ _HELPERS = ("ONNXTRT_", "(Unnamed Layer")
 """How the parser names what it adds around a node by itself (versions from 8.7 on, and before)."""
 
 
-def pin_to_float32(trt: Any, trt_network: Any, trt_config: Any, prefixes: tuple[str, ...]) -> int:
+def pin_to_float32(
+    trt: Any, trt_network: Any, trt_config: Any, prefixes: tuple[str, ...], names: tuple[str, ...] = ()
+) -> int:
     """Have some layers computed in float32.
 
     The constraints are to be obeyed, not only preferred: every layer exists in float32, so that obeying cannot fail,
@@ -21,27 +23,32 @@ def pin_to_float32(trt: Any, trt_network: Any, trt_config: Any, prefixes: tuple[
         trt_network: as parsed, weakly typed.
         trt_config: of the build.
         prefixes: how the names of the ONNX nodes begin; the parser gives layers the names of their nodes.
+        names: of further nodes, whole.
 
     Returns:
         How many layers were pinned.
     """
     obey = getattr(trt.BuilderFlag, "OBEY_PRECISION_CONSTRAINTS", None)
-    if obey is None or not prefixes:
+    if obey is None or not (prefixes or names):
         return 0
-    chosen = [trt_layer for trt_layer in _layers(trt_network, prefixes) if _pin(trt, trt_layer)]
+    chosen = [trt_layer for trt_layer in _layers(trt_network, prefixes, frozenset(names)) if _pin(trt, trt_layer)]
     if chosen:
         trt_config.set_flag(obey)
     return len(chosen)
 
 
-def _layers(trt_network: Any, prefixes: tuple[str, ...]) -> list[Any]:
+def _layers(trt_network: Any, prefixes: tuple[str, ...], names: frozenset[str]) -> list[Any]:
     """Layers that are named so, and the parser's own additions whose results nothing else reads."""
     every = [trt_network.get_layer(index) for index in range(trt_network.num_layers)]
     readers: dict[str, list[int]] = {}
     for number, trt_layer in enumerate(every):
         for name in _inputs(trt_layer):
             readers.setdefault(name, []).append(number)
-    chosen = {number for number, trt_layer in enumerate(every) if trt_layer.name.startswith(prefixes)}
+    chosen = {
+        number
+        for number, trt_layer in enumerate(every)
+        if trt_layer.name.startswith(prefixes) or trt_layer.name in names
+    }
     # Layers stand after those that they read, so that one pass from the end sees every reader first.
     for number in reversed(range(len(every))):
         trt_layer = every[number]

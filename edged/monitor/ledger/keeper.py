@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -29,10 +29,12 @@ class Keeper:
 
     Args:
         folder: ``<state_dir>/ledger``; None keeps nothing.
+        append: appends a line in a folder, or raises OSError.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, append: Callable[[Path, bytes], None] = append) -> None:
         self._folder = folder
+        self._append = append
         self._missing = 0
         self._notices: list[Notice] = []
 
@@ -65,7 +67,7 @@ class Keeper:
         if self._folder is None:
             return
         try:
-            append(self._folder, encode(minute))
+            self._append(self._folder, encode(minute))
         except OSError as error:
             self._missing += 1
             if self._missing == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -16,6 +16,7 @@ from edged.monitor.ledger.keeper import Keeper, Notice
 from edged.monitor.ledger.moments import Moment, Moments
 from edged.monitor.ledger.record import Minute
 from edged.monitor.ledger.sample import Sample
+from edged.monitor.ledger.segments import append
 from edged.monitor.ledger.sliding import Sliding, Slot
 from edged.monitor.ledger.totals import Totals
 
@@ -75,19 +76,27 @@ class Ledger:
         folder: ``<state_dir>/ledger``; None keeps nothing over a restart.
         subject: what is being done, for instance engine key and sources: only peaks of the same subject compare.
         boot: of the kernel; None looks it up.
+        append: appends a line in a folder, or raises OSError; `edged.monitor.ledger.behind.Behind` never waits.
 
     Attributes:
         ignored: readings that were left out, since they did not come after the one before.
     """
 
-    def __init__(self, folder: Path | None, subject: str, boot: str | None = None) -> None:
-        self._keeper = Keeper(folder)
+    def __init__(
+        self,
+        folder: Path | None,
+        subject: str,
+        boot: str | None = None,
+        append: Callable[[Path, bytes], None] = append,
+    ) -> None:
+        self._keeper = Keeper(folder, append)
         self._subject = _word(subject)
         self._boot = _word(boot if boot is not None else boot_id())
         self._run = self._series = os.urandom(6).hex()
         self._number = 0
         self._peak_mhz = 0
         self._last_us = -1
+        self._carried = False
         self._wall_s = 0
         self._windows = {1: Sliding(60), 10: Sliding(600), 60: Sliding(3600)}
         self._second = Slot(0, 0, Totals())
@@ -96,6 +105,12 @@ class Ledger:
         self._first: dict[int, Minute] = {}
         self._moments = Moments()
         self.ignored = 0
+
+    def carry_on(self, at_s: float) -> None:
+        """Take up what earlier runs left before there is a reading; else the first one does that."""
+        if not self._carried:
+            self._carried = True
+            self._begin(round(1e6 * at_s))
 
     def add(self, sample: Sample) -> None:
         """Take in a reading; times that do not follow the last reading's are left out and counted."""
@@ -107,7 +122,8 @@ class Ledger:
             self.ignored += 1
             return
         if self._last_us < 0:
-            self._begin(start_us)
+            self.carry_on(start_us / 1e6)
+            self._minute = Slot(start_us, start_us, Totals())
         self._last_us, self._wall_s = now_us, int(sample.wall_s)
         # Every minute of a run has its place on a grid; a reading belongs where its middle lies.
         passed = ((start_us + now_us) // 2 - self._minute.start_us) // MINUTE_US
@@ -184,7 +200,6 @@ class Ledger:
 
     def _begin(self, start_us: int) -> None:
         """Carry on what earlier runs left, as far as it compares."""
-        self._minute = Slot(start_us, start_us, Totals())
         past = self._keeper.newest(_IN_MEMORY)
         peaks = [minute.peak_mhz for minute in past if minute.subject == self._subject]
         self._peak_mhz = max(peaks, default=0)

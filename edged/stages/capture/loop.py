@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 from edged.records import FrameRecord
 from edged.shm.board import Row
-from edged.shm.frame_table import FrameTable
+from edged.shm.frame_table import CAPTURED, FrameTable
 from edged.shm.pixels import FramePixels
 from edged.shm.wake import Wake
 from edged.stages.capture.fit import Fitter
 from edged.stages.capture.pacing import Pacer, RateCap
+from edged.stages.capture.progress import Progress
 from edged.stages.capture.readers.base import DecodeError, Picture, Reader
 from edged.stages.capture.sampling import Sampler
 
@@ -65,11 +66,16 @@ class CaptureLoop:
         self._wake_infer = wake_infer
         self._space = space
         self._row = row
+        self._progress = Progress(row)
         self._pacer = pacer
         self._cap = cap
         self._repeat = repeat
         self._pause = pause
         self._sampler = sampler
+
+    def cap_at(self, fps: float | None) -> None:
+        """Change the upper bound of the rate, frames a second; None for none."""
+        self._cap = RateCap(fps) if fps else None
 
     def run(self) -> bool:
         """Work until the source ends (True) or is told to stop (False).
@@ -78,14 +84,18 @@ class CaptureLoop:
             ReadFailedError: the source failed.
         """
         taken_since_rewind = 0
+        self._progress.expect()
         while not self._pause(0.0):
             if not self._wait_until_due():
                 return False
             try:
-                with self._row.timed(_DECODE):
-                    picture = self._reader.read()
+                picture = self._read()
             except DecodeError:
                 self._table.count_broken()
+                if self._table.live:
+                    self._progress.broken()
+                else:
+                    self._progress.expect()  # one frame nearer to the end is progress too
                 continue
             if picture is None:
                 if not (self._repeat and taken_since_rewind):
@@ -93,10 +103,24 @@ class CaptureLoop:
                 self._reader.rewind()
                 taken_since_rewind = 0
                 continue
+            self._progress.arrived()
+            if picture.overtaken:
+                self._table.count_overtaken(picture.overtaken)
             taken_since_rewind += 1
             if not self._hand_over(picture):
                 return False
         return False
+
+    def _read(self) -> Picture | None:
+        with self._row.timed(_DECODE):
+            if self._table.live:
+                return self._reader.read()
+            # Should it kill this process: the one that replaces it has to know over which frame.
+            self._progress.attempt(self._table.words[CAPTURED])
+            try:
+                return self._reader.read()
+            finally:
+                self._progress.survived()
 
     def _wait_until_due(self) -> bool:
         """Wait for the next frame's time; False when told to stop."""
@@ -105,27 +129,27 @@ class CaptureLoop:
             due_ns = self._pacer.due_ns(time.monotonic_ns())
         if self._cap is not None and not self._table.live:
             due_ns = max(due_ns, self._cap.next_ns(time.monotonic_ns()))
+        if due_ns <= time.monotonic_ns():
+            return True
         while (left := due_ns - time.monotonic_ns()) > 0:
+            self._progress.wait()
             if self._pause(min(_LONGEST_WAIT_S, left / 1e9)):
                 return False
+        self._progress.expect()
         return True
 
     def _hand_over(self, picture: Picture) -> bool:
         """Put a picture into the ring; False when told to stop meanwhile."""
         if self._cap is not None and not self._cap.allow(picture.captured_ns) and self._table.live:
             return True
-        slot = self._table.acquire()
-        while slot is None:
-            self._space.wait(_LONGEST_WAIT_S)
-            # Looked at after every wake-up: the supervisor wakes a source that waits for space to end it.
-            if self._pause(0.0):
-                return False
-            slot = self._table.acquire()
-        height, width = picture.image.shape[:2]
+        slot = self._slot()
+        if slot is None:
+            return False
+        height, width = picture.source_size or picture.image.shape[:2]
         in_height, in_width = self._fitter.input_size(height, width)
         with self._row.timed(_FIT):
             pixels = self._pixels.frame(slot, in_height, in_width)
-            self._fitter.fit(picture.image, pixels)
+            self._fitter.fit(picture.image, pixels, picture.source_size)
         with self._row.timed(_HAND_OVER):
             frame = FrameRecord(
                 source=0,
@@ -137,6 +161,7 @@ class CaptureLoop:
                 input_width=in_width,
                 input_height=in_height,
                 file=picture.file,
+                view=self._fitter.view(height, width),
             )
             if self._sampler is not None:
                 self._sampler.look(pixels, frame)
@@ -144,5 +169,19 @@ class CaptureLoop:
             if self._sampler is not None:
                 self._sampler.seal(frame_id)
             self._wake_infer.set()
-        self._row.beat()
         return True
+
+    def _slot(self) -> int | None:
+        """A slot to write into, waiting for one if need be; None when told to stop meanwhile."""
+        slot = self._table.acquire()
+        if slot is not None:
+            return slot
+        while slot is None:
+            self._progress.wait()
+            self._space.wait(_LONGEST_WAIT_S)
+            # Looked at after every wake-up: the supervisor wakes a source that waits for space to end it.
+            if self._pause(0.0):
+                return None
+            slot = self._table.acquire()
+        self._progress.expect()
+        return slot

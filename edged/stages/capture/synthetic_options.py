@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import parse_qsl
 
 from edged.errors import SettingsError
+from edged.stages.capture.options import Known, Values, number, parse_query, size, whole
 
 MIN_SIDE, MAX_SIDE = 32, 16384
 MAX_FPS = 1000.0
@@ -51,22 +49,7 @@ def parse_options(query: str, *, where: str) -> SyntheticOptions:
     Raises:
         SettingsError: an option that is unknown, given twice, or out of bounds, or a cache that is too large.
     """
-    values: dict[str, int | float] = {}
-    seen: set[str] = set()
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in _OPTIONS:
-            known = ", ".join(_OPTIONS)
-            raise SettingsError(f"unknown option {name!r}", where=where, remedy=f"known are {known}")
-        if name in seen:
-            raise SettingsError(f"option {name} is given twice", where=where)
-        seen.add(name)
-        try:
-            values |= _OPTIONS[name](text)
-        except ValueError as error:
-            raise SettingsError(
-                f"option {name} is {text!r}, which is not {error}", where=where, remedy=f"write {FORM}"
-            ) from None
-    options = _options(values)
+    options = SyntheticOptions(**parse_query(query, _OPTIONS, where=where, form=FORM))
     if options.cache * options.width * options.height * 3 > MAX_CACHE_BYTES:
         raise SettingsError(
             f"option cache is {options.cache}, which takes more than {MAX_CACHE_BYTES >> 20} MiB at this size",
@@ -76,54 +59,28 @@ def parse_options(query: str, *, where: str) -> SyntheticOptions:
     return options
 
 
-def _options(values: dict[str, int | float]) -> SyntheticOptions:
-    default = SyntheticOptions()
-    return SyntheticOptions(
-        fps=float(values.get("fps", default.fps)),
-        seed=int(values.get("seed", default.seed)),
-        width=int(values.get("width", default.width)),
-        height=int(values.get("height", default.height)),
-        frames=int(values.get("frames", default.frames)),
-        cache=int(values.get("cache", default.cache)),
-    )
+def _fps_option(text: str) -> Values:
+    return {"fps": number(text, 0.0, MAX_FPS, f"a number above 0 and at most {MAX_FPS:g}")}
 
 
-def _whole(text: str, low: int, high: int, what: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 12 and low <= int(text) <= high):
-        raise ValueError(what)
-    return int(text)
+def _seed_option(text: str) -> Values:
+    return {"seed": whole(text, 0, 2**32 - 1, f"a whole number from 0 to {2**32 - 1}")}
 
 
-def _fps_option(text: str) -> dict[str, int | float]:
-    what = f"a number above 0 and at most {MAX_FPS:g}"
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(what) from None
-    if not (math.isfinite(value) and 0 < value <= MAX_FPS):
-        raise ValueError(what)
-    return {"fps": value}
+def _frames_option(text: str) -> Values:
+    return {"frames": whole(text, 0, 10**12 - 1, "a whole number, 0 for no end")}
 
 
-def _seed_option(text: str) -> dict[str, int | float]:
-    return {"seed": _whole(text, 0, 2**32 - 1, f"a whole number from 0 to {2**32 - 1}")}
+def _cache_option(text: str) -> Values:
+    return {"cache": whole(text, 0, 10**12 - 1, "a whole number, 0 for none")}
 
 
-def _frames_option(text: str) -> dict[str, int | float]:
-    return {"frames": _whole(text, 0, 10**12 - 1, "a whole number, 0 for no end")}
+def _size_option(text: str) -> Values:
+    width, height = size(text, MIN_SIDE, MAX_SIDE)
+    return {"width": width, "height": height}
 
 
-def _cache_option(text: str) -> dict[str, int | float]:
-    return {"cache": _whole(text, 0, 10**12 - 1, "a whole number, 0 for none")}
-
-
-def _size_option(text: str) -> dict[str, int | float]:
-    what = f"width x height such as 640x480, each from {MIN_SIDE} to {MAX_SIDE}"
-    width, _, height = text.partition("x")
-    return {"width": _whole(width, MIN_SIDE, MAX_SIDE, what), "height": _whole(height, MIN_SIDE, MAX_SIDE, what)}
-
-
-_OPTIONS: dict[str, Callable[[str], dict[str, int | float]]] = {
+_OPTIONS: Known = {
     "fps": _fps_option,
     "seed": _seed_option,
     "size": _size_option,

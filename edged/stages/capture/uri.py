@@ -12,6 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from edged.errors import SettingsError, SourceError
+from edged.stages.capture.camera_options import CSI_FORM, V4L2_FORM, CameraOptions, parse_csi, parse_v4l2
 from edged.stages.capture.redact import redact
 from edged.stages.capture.synthetic_options import SyntheticOptions, parse_options
 
@@ -30,6 +31,8 @@ class SourceUri:
         target: what the reader opens: a path, a whole ``rtsp://`` URL with its credentials, a device, a sensor number,
             a pipeline, the name of a scene. Never show it: show ``shown``.
         options: of synthetic sources.
+        camera: of device cameras.
+        query: the options of a device camera as they were written.
         live_by_default: mode where none is set: live (latest wins), else lossless.
     """
 
@@ -37,12 +40,14 @@ class SourceUri:
     target: str = field(repr=False)
     options: SyntheticOptions = field(default_factory=SyntheticOptions)
     live_by_default: bool = True
+    camera: CameraOptions = field(default_factory=CameraOptions)
+    query: str = ""
 
     @property
     def shown(self) -> str:
         """The source as text for people, without credentials."""
         heads = {"rtsp": "", "gst": "gst:"}
-        return redact(heads.get(self.kind, f"{self.kind}://") + self.target)
+        return redact(heads.get(self.kind, f"{self.kind}://") + self.target + (f"?{self.query}" if self.query else ""))
 
     @property
     def on_disk(self) -> bool:
@@ -81,7 +86,7 @@ def parse(uri: str, base: Path | None = None) -> SourceUri:
 
 
 def check_exists(source: SourceUri) -> None:
-    """Check that a file or folder source is there and may hold something readable; other kinds pass, but for ``csi``.
+    """Check that a file or folder source is there and may hold something readable; other kinds pass.
 
     Looks at names, sizes and permissions only, so that it is cheap: a damaged video is found when it is opened.
 
@@ -91,12 +96,6 @@ def check_exists(source: SourceUri) -> None:
     Raises:
         SourceError: it is not there, is of the wrong kind, may not be read, is empty, or is a folder without images.
     """
-    if source.kind == "csi":
-        raise SourceError(
-            "CSI cameras by number are not part of this version",
-            where=source.shown,
-            remedy="write the pipeline yourself: gst:nvarguscamerasrc ! …",
-        )
     if not source.on_disk:
         return
     try:
@@ -188,16 +187,18 @@ def _rtsp(uri: str, rest: str, base: Path | None) -> SourceUri:
 
 def _v4l2(uri: str, rest: str, base: Path | None) -> SourceUri:
     del base
-    if not rest.startswith("/dev/"):
-        raise SettingsError("not a device", where=redact(uri), remedy="write v4l2:///dev/video0")
-    return SourceUri("v4l2", rest)
+    device, _, query = rest.partition("?")
+    if not device.startswith("/dev/"):
+        raise SettingsError("not a device", where=redact(uri), remedy=f"write {V4L2_FORM}")
+    return SourceUri("v4l2", device, camera=parse_v4l2(query, where=redact(uri)), query=query)
 
 
 def _csi(uri: str, rest: str, base: Path | None) -> SourceUri:
     del base
-    if not (rest.isascii() and rest.isdigit() and len(rest) <= 3):
-        raise SettingsError("not a sensor number", where=redact(uri), remedy="write csi://0")
-    return SourceUri("csi", str(int(rest)))
+    sensor, _, query = rest.partition("?")
+    if not (sensor.isascii() and sensor.isdigit() and len(sensor) <= 3):
+        raise SettingsError("not a sensor number", where=redact(uri), remedy=f"write {CSI_FORM}")
+    return SourceUri("csi", str(int(sensor)), camera=parse_csi(query, where=redact(uri)), query=query)
 
 
 def _gst(pipeline: str) -> SourceUri:

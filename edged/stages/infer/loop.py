@@ -15,18 +15,19 @@ process may have to give up the core to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import cast
 
 from edged.records import Ready
 from edged.shm.board import Row
 from edged.shm.frame_table import COMMITS, ENDED
 from edged.shm.wake import Wake
-from edged.stages.infer.cost import BatchCost
+from edged.stages.infer.cost import Occupancy
 from edged.stages.infer.pipeline import SlotPipeline, Source
 
 Picks = Sequence[tuple[int, Ready]]
 Decide = Callable[
-    [int, Mapping[int, Sequence[Ready]], Callable[[int], int], frozenset[int]],
+    [int, Mapping[int, Sequence[Ready]], Callable[[int], int], Container[int], int, int],
     tuple[Picks, Picks, int | None],
 ]
 _NONE: tuple[int, ...] = ()
@@ -41,7 +42,7 @@ class InferLoop:
 
     Args:
         pipeline: over the executor.
-        sources: by index.
+        sources: by index; indices may be left out.
         decide: the batching policy, see `edged.stages.collate.policy.Collator.decide`.
         wake: set by capture (a frame is ready), publish (an output slot is free) and the supervisor.
         wake_publish: descriptor to set when results are ready.
@@ -49,12 +50,14 @@ class InferLoop:
         announced: whether ``wake`` is set when a batch is done too, so that the loop need not wait for a certain one.
         asynchronous: whether submitting returns before the batch is done; where it does not, the time of submitting
             holds that of inference, which is taken off again when the batch is delivered.
+        lanes: batches that the device computes side by side, where it takes more than that; None where it does not, so
+            that no batch ever waits for another one.
     """
 
     def __init__(
         self,
         pipeline: SlotPipeline,
-        sources: list[Source],
+        sources: Sequence[Source] | Mapping[int, Source],
         decide: Decide,
         *,
         wake: Wake,
@@ -62,20 +65,22 @@ class InferLoop:
         row: Row,
         announced: bool = False,
         asynchronous: bool = True,
+        lanes: int | None = None,
     ) -> None:
         self._pipeline = pipeline
-        self._sources = sources
         self._decide = decide
         self._wake = wake
         self._wake_publish = wake_publish
         self._row = row
         self._announced = announced
         self._asynchronous = asynchronous
-        self._cost = BatchCost()
-        self._tables = [source.table for source in sources]
-        self._words = [table.words for table in self._tables]
-        self._writers = [Wake(source.wake_writer) for source in sources]
-        self._seen = [-1] * len(sources)
+        self._occupancy = Occupancy(lanes)
+        given = dict(sources if isinstance(sources, Mapping) else enumerate(sources))
+        self._tables = {index: source.table for index, source in given.items()}
+        self._words = {index: table.words for index, table in self._tables.items()}
+        self._ended = _Ended(self._words)
+        self._writers = {index: Wake(source.wake_writer) for index, source in given.items()}
+        self._seen = dict.fromkeys(given, -1)
         self._waiting: dict[int, list[Ready]] = {}
         self._spent: dict[int, list[int]] = {}
         self._results = False
@@ -98,6 +103,34 @@ class InferLoop:
                     self._pipeline.done(self._until(wake_ns))
                 else:
                     self._wake.wait(self._until(wake_ns))
+
+    def add(self, index: int, source: Source) -> None:
+        """Take frames of one more source from now on."""
+        self._pipeline.add(index, source)
+        self._tables[index], self._words[index] = source.table, source.table.words
+        self._writers[index], self._seen[index] = Wake(source.wake_writer), -1
+
+    def decide_with(self, decide: Decide) -> None:
+        """Batch by another policy from now on."""
+        self._decide = decide
+
+    def retire(self, index: int) -> None:
+        """Take nothing more of a source: what waits in its ring stays there."""
+        self._words.pop(index, None)
+        self._waiting.pop(index, None)
+
+    def remove(self, index: int) -> bool:
+        """Forget a source that was retired; False as long as a batch under way has frames of it."""
+        if self._pipeline.holds(index) or index in self._spent:
+            return False
+        self._pipeline.remove(index)
+        del self._tables[index], self._writers[index], self._seen[index]
+        return True
+
+    def forget(self) -> None:
+        """Forget what waited when this was last looked at: another process has taken frames since."""
+        self._waiting.clear()
+        self._seen = dict.fromkeys(self._tables, -1)
 
     def drain(self, deadline_s: float) -> bool:
         """Deliver what is in flight within the time given; tells whether all of it was."""
@@ -132,9 +165,9 @@ class InferLoop:
         spent = self._spent
         for source, slots in delivered.held.items():
             spent[source] = spent[source] + slots if source in spent else slots
-        self._cost.observe(delivered.frames, delivered.took_ns)
-        self._row.beat()
         elapsed = delivered.elapsed
+        self._occupancy.delivered(wall, elapsed.copy_ns)
+        self._row.beat()
         self._row.add(_INFER, elapsed.infer_ns, elapsed.cpu_ns)
         if not self._asynchronous:
             self._row.take_off(_SUBMIT, elapsed.infer_ns, elapsed.cpu_ns)
@@ -167,10 +200,11 @@ class InferLoop:
         output = self._pipeline.output_slot() if self._waiting else None
         if output is None:
             return None
-        ended = frozenset([index for index, words in enumerate(self._words) if words[ENDED]])
-        batch, stale, wake_ns = self._decide(time.monotonic_ns(), self._waiting, self._cost.estimate, ended)
-        if stale and not batch:
-            self._cost.doubt()
+        device = self._occupancy
+        cost, free_ns, lead_ns = device.cost.estimate, device.free_ns(), device.lead_ns
+        batch, stale, wake_ns = self._decide(time.monotonic_ns(), self._waiting, cost, self._ended, free_ns, lead_ns)
+        if stale and not batch and not self._pipeline.in_flight:
+            device.cost.doubt()
         picks = self._take(batch, stale)
         closed, begun, cpu = time.monotonic_ns(), cpu, time.thread_time_ns()
         self._row.add(_COLLATE, closed - wall, cpu - begun)
@@ -178,6 +212,7 @@ class InferLoop:
             return 0 if batch or stale else wake_ns
         if not self._asynchronous:
             cpu = time.process_time_ns()
+        device.closed(len(picks), closed)
         self._pipeline.submit(output, picks, closed)
         after = time.thread_time_ns() if self._asynchronous else time.process_time_ns()
         self._row.add(_SUBMIT, time.monotonic_ns() - closed, after - cpu)
@@ -186,7 +221,7 @@ class InferLoop:
     def _refresh(self) -> None:
         """Look into the rings where something changed since the last look."""
         seen = self._seen
-        for index, words in enumerate(self._words):
+        for index, words in self._words.items():
             commits = words[COMMITS]
             if commits != seen[index]:
                 seen[index] = commits
@@ -204,24 +239,49 @@ class InferLoop:
         picks: list[tuple[int, Ready]] = []
         place, count = 0, len(batch)
         while place < count:
-            # A source's frames lie side by side.
-            first, (source, frame) = place, batch[place]
-            place, frames = place + 1, [frame]
-            while place < count and batch[place][0] == source:
-                frames.append(batch[place][1])
-                place += 1
-            spent = self._spent.get(source, _NONE)
-            taken = self._tables[source].take(frames, spent)
-            if spent:
-                # Noted as an empty list: its source is still to be told of the space.
-                self._spent[source] = []
-            if len(taken) == len(frames):
-                picks += batch[first:place]
+            pick = batch[place]
+            if place + 1 < count and batch[place + 1][0] == pick[0]:
+                place = self._take_several(batch, place, picks)
             else:
-                self._seen[source] = -1
-                picks += [(source, frame) for frame in taken]
-            self._forget(source, frames)
+                self._take_one(pick, picks)
+                place += 1
         return picks
+
+    def _take_one(self, pick: tuple[int, Ready], picks: list[tuple[int, Ready]]) -> None:
+        """Take the only frame of a source in a batch."""
+        source, frame = pick
+        spent = self._spent.get(source, _NONE)
+        if self._tables[source].take_one(frame, spent):
+            picks.append(pick)
+        else:
+            self._seen[source] = -1
+        if spent:
+            # Noted as an empty list: its source is still to be told of the space.
+            self._spent[source] = []
+        waiting = self._waiting
+        if len(waiting[source]) == 1:
+            del waiting[source]
+        else:
+            waiting[source] = waiting[source][1:]
+
+    def _take_several(self, batch: Picks, place: int, picks: list[tuple[int, Ready]]) -> int:
+        """Take the frames of the source at a place of a batch, which lie side by side; returns the next one's."""
+        first, source = place, batch[place][0]
+        frames: list[Ready] = []
+        while place < len(batch) and batch[place][0] == source:
+            frames.append(batch[place][1])
+            place += 1
+        spent = self._spent.get(source, _NONE)
+        taken = self._tables[source].take(frames, spent)
+        if spent:
+            self._spent[source] = []
+        if len(taken) == len(frames):
+            picks += batch[first:place]
+        else:
+            self._seen[source] = -1
+            picks += [(source, frame) for frame in taken]
+        self._forget(source, frames)
+        return place
 
     def _forget(self, source: int, frames: list[Ready]) -> None:
         waiting = self._waiting[source]
@@ -237,3 +297,13 @@ def _by_source(picks: Picks) -> dict[int, list[Ready]]:
     for source, frame in picks:
         grouped.setdefault(source, []).append(frame)
     return grouped
+
+
+class _Ended:
+    """The sources from which nothing more comes, by index; looked up only where somebody asks."""
+
+    def __init__(self, words: Mapping[int, memoryview]) -> None:
+        self._words = words
+
+    def __contains__(self, source: object) -> bool:
+        return source not in self._words or bool(self._words[cast("int", source)][ENDED])

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -29,12 +29,18 @@ class Source(NamedTuple):
     wake_writer: int
 
 
+Picks = Sequence[tuple[int, Ready]]
+Tap = Callable[[int, Picks], None]
+"""Looks at a batch that was just delivered: its slot of the output ring, and its frames, which are still held."""
+
+
 class _Flight(NamedTuple):
     slot: int
     output: int
     held: dict[int, list[int]]
     frames: int
     closed_ns: int
+    picks: Picks
 
 
 class _OutputSlot:
@@ -76,20 +82,42 @@ class SlotPipeline:
     """Keeps the executor's slots busy and hands results over in the order of submission.
 
     A frame's slot in its ring stays taken until its batch is delivered: the executor may read it until then.
+
+    Attributes:
+        tap: looks at every batch; None for nobody.
     """
 
-    def __init__(self, executor: Executor, sources: list[Source], outputs: OutputTable) -> None:
+    def __init__(
+        self, executor: Executor, sources: Sequence[Source] | Mapping[int, Source], outputs: OutputTable
+    ) -> None:
         self._executor = executor
-        self._sources = sources
+        self._sources = dict(sources if isinstance(sources, Mapping) else enumerate(sources))
+        self.tap: Tap | None = None
         self._outputs = outputs
         self._tensors = OutputTensors(outputs)
         self._free = list(range(executor.slots))
         self._flights: deque[_Flight] = deque()
         self._places: dict[tuple[int, int], _OutputSlot] = {}
         # By source and slot: height, width, the frame, where it starts. Frames mostly have one shape.
-        self._views: list[dict[int, tuple[int, int, Frames, int]]] = [{} for _ in sources]
+        self._views: dict[int, dict[int, tuple[int, int, Frames, int]]] = {source: {} for source in self._sources}
         # Under the lock, which finishes what an infer process that was killed has left half done.
         outputs.free_slots()
+
+    def add(self, index: int, source: Source) -> None:
+        """Take frames of one more source."""
+        self._sources[index], self._views[index] = source, {}
+
+    def remove(self, index: int) -> None:
+        """Forget a source that `holds` nothing."""
+        del self._sources[index], self._views[index]
+
+    def holds(self, index: int) -> bool:
+        """Whether a batch under way has frames of a source."""
+        return any(index in flight.held for flight in self._flights)
+
+    def source(self, index: int) -> Source:
+        """One source."""
+        return self._sources[index]
 
     @property
     def in_flight(self) -> int:
@@ -107,7 +135,7 @@ class SlotPipeline:
             return None
         return self._outputs.free_slot([flight.output for flight in self._flights])
 
-    def submit(self, output: int, picks: Sequence[tuple[int, Ready]], closed_ns: int) -> None:
+    def submit(self, output: int, picks: Picks, closed_ns: int) -> None:
         """Start a batch of taken frames, all of one shape.
 
         Args:
@@ -121,13 +149,13 @@ class SlotPipeline:
         if into is None:
             into = self._places[output, count] = _OutputSlot(self._outputs, self._tensors, output, count)
         # Noted before it is submitted: if the executor raises, nobody believes the frames free.
-        self._flights.append(_Flight(slot, output, held, count, closed_ns))
+        self._flights.append(_Flight(slot, output, held, count, closed_ns, picks))
         self._executor.submit(slot, batch, into)
         # Last, for the device is at work by now.
         sources = self._sources
         self._outputs.describe_taken(output, [(source, sources[source][0], frame[0]) for source, frame in picks])
 
-    def _input(self, picks: Sequence[tuple[int, Ready]]) -> tuple[BatchInput, dict[int, list[int]]]:
+    def _input(self, picks: Picks) -> tuple[BatchInput, dict[int, list[int]]]:
         """Where the frames of a batch lie, and their slots by source."""
         first, (place, _, _, _, height, width) = picks[0]
         if first == picks[-1][0]:
@@ -184,4 +212,6 @@ class SlotPipeline:
         # nothing.
         self._outputs.deliver(flight.output, BatchTimes(flight.closed_ns, elapsed.copy_ns, elapsed.infer_ns))
         self._free.append(flight.slot)
+        if self.tap is not None:
+            self.tap(flight.output, flight.picks)
         return Delivered(flight.frames, time.monotonic_ns() - flight.closed_ns, elapsed, flight.held)

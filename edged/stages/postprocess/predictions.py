@@ -86,7 +86,7 @@ class Postprocessor:
             return self._raw(outputs, index)
         if task == "classification":
             return self._classification(outputs, index)
-        placement = self._place((frame.height, frame.width), (frame.input_height, frame.input_width))
+        placement = self._place((frame.height, frame.width), (frame.input_height, frame.input_width), frame.view)
         if task == "segmentation":
             return self._segmentation(outputs, index, placement)
         return self._detection(outputs, index, placement)
@@ -128,14 +128,16 @@ class Postprocessor:
         grid = (batch.shape[1], batch.shape[2])
         cells = covered_cells(grid, placement)
         x1, y1, x2, y2 = cells
+        # Turned back: a mask lies over the source's picture, as boxes do.
+        part = np.rot90(batch[index, y1:y2, x1:x2], placement.view.turns)
         mask = Mask(
             blob=0,
-            shape=(y2 - y1, x2 - x1),
+            shape=(part.shape[0], part.shape[1]),
             dtype="uint8",
             encoding="png",
             box=covered_box(cells, grid, placement),
         )
-        return Result(mask=mask, blobs=[encode_png(batch[index, y1:y2, x1:x2])])
+        return Result(mask=mask, blobs=[encode_png(np.ascontiguousarray(part))])
 
     def _raw(self, outputs: Outputs, index: int) -> Result:
         tensors, blobs = [], []

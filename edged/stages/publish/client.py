@@ -19,8 +19,9 @@ import msgspec
 import zmq
 
 from edged.errors import SettingsError
-from edged.messages import BY_SCHEMA, EVENT, HEALTH, STATS, Health, Message, Prediction, predictions_topic
+from edged.messages import BY_SCHEMA, EVENT, HEALTH, STATS, THERMAL, Health, Message, Prediction, predictions_topic
 from edged.stages.publish.address import DEFAULT_ENDPOINT
+from edged.stages.publish.reconnect import Reconnector
 from edged.stages.publish.sequences import GapTracker
 
 if TYPE_CHECKING:
@@ -31,7 +32,13 @@ if TYPE_CHECKING:
 
 _DRAIN_LIMIT: Final = 10_000
 _MAX_BYTES: Final = 64 * 1024 * 1024
-_TOPICS: Final = {"edged.health/1": HEALTH, "edged.stats/1": STATS, "edged.event/1": EVENT}
+_TEND_MS: Final = 500
+_TOPICS: Final = {
+    "edged.health/1": HEALTH,
+    "edged.thermal/1": THERMAL,
+    "edged.stats/1": STATS,
+    "edged.event/1": EVENT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,8 @@ class Received:
 class Subscriber:
     """A subscription to one daemon or several.
 
-    It connects in the background and reconnects by itself: a daemon that is not running yet is no error.
+    It connects in the background and reconnects by itself: a daemon that is not running yet is no error, and neither is
+    one that refuses this client's key: it may be authorised later.
     For one thread. Subscribe to ``v1/health/`` too, to learn about losses after the last message of a topic.
 
     Args:
@@ -95,6 +103,7 @@ class Subscriber:
         self._decoders = {schema: msgspec.json.Decoder(kind) for schema, kind in BY_SCHEMA.items()}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         self._socket: zmq.Socket[bytes] = self._context.socket(zmq.SUB)
+        self._connections = Reconnector(self._context, self._socket)
         try:
             self._set_options(hwm, max_bytes, curve)
             for topic in (topics,) if isinstance(topics, str) else topics:
@@ -114,6 +123,10 @@ class Subscriber:
     def restarts(self) -> int:
         """How often a daemon came back with a new boot id."""
         return self._tracker.restarts
+
+    def unsubscribe(self, topic: str) -> None:
+        """Have no more of a prefix that was subscribed to; what is on its way still comes."""
+        self._socket.unsubscribe(topic)
 
     def receive(self, timeout_s: float) -> Received | None:
         """The next message, or None when ``timeout_s`` seconds have passed without one."""
@@ -148,6 +161,9 @@ class Subscriber:
 
     def close(self) -> None:
         """Disconnect. Harmless twice."""
+        if self._socket.closed:
+            return
+        self._connections.close()
         self._socket.close(linger=0)
         self._context.term()
 
@@ -185,7 +201,7 @@ class Subscriber:
     def _connect(self, endpoint: str) -> None:
         self._socket.ipv6 = "[" in endpoint
         try:
-            self._socket.connect(endpoint)
+            self._connections.connect(endpoint)
         except zmq.ZMQError as error:
             raise SettingsError(
                 f"cannot connect: {zmq.strerror(error.errno or 0)}",
@@ -198,9 +214,11 @@ class Subscriber:
             try:
                 return self._socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
+                self._connections.tend()
                 left_ms = math.ceil((deadline - time.monotonic()) * 1000)
-                if left_ms <= 0 or not self._socket.poll(left_ms):
+                if left_ms <= 0:
                     return None
+                self._socket.poll(min(left_ms, _TEND_MS))
 
     def _accept(self, frames: list[bytes]) -> Received | None:
         """Understand a message; None, and counted, when that is not possible."""

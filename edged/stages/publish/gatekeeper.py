@@ -10,10 +10,10 @@ import zmq
 from zmq.utils import z85
 
 from edged.stages.publish.authorized import AuthorizedKeys
+from edged.stages.publish.peers import Summed
 
 _ENDPOINT = "inproc://zeromq.zap.01"
 _VERSION = b"1.0"
-_SAY_EVERY_S = 10.0
 
 
 class Gatekeeper:
@@ -36,12 +36,10 @@ class Gatekeeper:
     ) -> None:
         self._fixed = frozenset() if isinstance(authorized, AuthorizedKeys) else authorized
         self._followed = authorized if isinstance(authorized, AuthorizedKeys) else None
-        self._clock = clock
         self._admitted: set[bytes] = set()
         self._unwelcome: set[bytes] = set()
         self.denied = 0
-        self._said_denied = 0
-        self._say_s = float("-inf")
+        self._told = Summed(clock)
         self.socket = context.socket(zmq.REP)
         self.socket.linger = 0
         self.socket.bind(_ENDPOINT)
@@ -74,10 +72,7 @@ class Gatekeeper:
         said = []
         if self._followed is not None:
             said, self._followed.remarks = self._followed.remarks, []
-        now = self._clock()
-        new = self.denied - self._said_denied
-        if new and now >= self._say_s:
-            self._say_s, self._said_denied = now + _SAY_EVERY_S, self.denied
+        if new := self._told.new(self.denied):
             said.append(f"{new} connection(s) refused: their key is not among the authorised ones")
         return said
 

@@ -48,3 +48,7 @@ class HandOver:
             self._wake.set()
         else:
             self._sample.pass_by(frame_id)
+
+    def close(self) -> None:
+        """Let go of the sample."""
+        self._sample.close()

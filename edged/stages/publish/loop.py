@@ -30,6 +30,7 @@ from edged.shm.board import Row
 from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, Counts, FrameTable
 from edged.shm.output_table import BatchTimes, OutputTable
 from edged.shm.pixels import OutputTensors
+from edged.shm.tally import Tally
 from edged.shm.wake import Wake
 from edged.stages.publish.hand_over import HandOver
 
@@ -131,35 +132,64 @@ class PublishLoop:
 
     Args:
         outputs: the ring's slots.
-        feeds: the sources, by index.
+        feeds: the sources, by index; indices may be left out.
         postprocess: outputs of a batch, place in it, frame → result.
         send: hands a message to the socket; never blocks.
-        identity: what messages say of their origin.
+        identity: what messages say of their origin; its model is that of ``generation``.
         wake_infer: set when a slot of the ring became free.
         row: this process's row of the board.
+        generation: see `edged.shm.output_table.OutputTable`.
+        tally: is told how old each message was; None where nobody wants to know.
     """
 
     def __init__(
         self,
         outputs: OutputTable,
-        feeds: Sequence[Feed],
+        feeds: Sequence[Feed] | Mapping[int, Feed],
         postprocess: Postprocess,
         send: Send,
         identity: Identity,
         *,
         wake_infer: Wake,
         row: Row,
+        generation: int = 0,
+        tally: Tally | None = None,
     ) -> None:
         self._outputs = outputs
         self._tensors = OutputTensors(outputs)
-        self._feeds = feeds
+        self._feeds: dict[int, Feed] = {}
+        self._recent: dict[int, RecentAges] = {}
+        self._topics: dict[int, str] = {}
+        for index, feed in (feeds if isinstance(feeds, Mapping) else dict(enumerate(feeds))).items():
+            self.add(index, feed)
         self._postprocess = postprocess
         self._send = send
         self._identity = identity
         self._wake_infer = wake_infer
         self._row = row
-        self._recent = [RecentAges() for _ in feeds]
-        self._topics = [predictions_topic(feed.name) for feed in feeds]
+        self._tally = tally
+        self._models = {generation: identity.model}
+
+    def add(self, index: int, feed: Feed) -> None:
+        """Publish one more source's results from now on."""
+        self._feeds[index], self._recent[index] = feed, RecentAges()
+        self._topics[index] = predictions_topic(feed.name)
+
+    def feed(self, index: int) -> Feed | None:
+        """A source; None where there is none with this index."""
+        return self._feeds.get(index)
+
+    def remove(self, index: int) -> None:
+        """Forget a source of which no result can come any more."""
+        del self._feeds[index], self._recent[index], self._topics[index]
+
+    def name_model(self, generation: int, model: ModelRef) -> None:
+        """Say which engine a generation is."""
+        self._models[generation] = model
+
+    def read_with(self, postprocess: Postprocess) -> None:
+        """Read outputs in another way from the next batch on."""
+        self._postprocess = postprocess
 
     def publish_next(self) -> bool:
         """Publish the oldest batch that is ready; False when there is none."""
@@ -168,12 +198,13 @@ class PublishLoop:
         if taken is None:
             return False
         slot, frames, outputs, times = taken
+        model = self._models[self._outputs.generation_of(slot)]
         self._row.add(_TAKE, time.monotonic_ns() - wall, time.process_time_ns() - cpu)
         for place, frame in enumerate(frames):
             # After a kill the batch is read again: what was settled before is not sent twice.
-            feed = self._feeds[frame.source]
-            if frame.frame_id > feed.table.settled:
-                published = self._publish_frame(outputs, place, frame, times, len(frames))
+            feed = self._feeds.get(frame.source)
+            if feed is not None and frame.frame_id > feed.table.settled:
+                published = self._publish_frame(outputs, place, frame, times, len(frames), model)
                 if feed.hand_over is not None:
                     feed.hand_over.settled(frame.frame_id, outputs, place, published=published)
         self._outputs.release(slot)
@@ -192,8 +223,8 @@ class PublishLoop:
     def note_rates(self) -> None:
         """Refresh the rates and ages that health shows; call about once a second."""
         now = time.monotonic_ns()
-        for feed, recent in zip(self._feeds, self._recent, strict=True):
-            recent.store(feed.table, now)
+        for index, feed in self._feeds.items():
+            self._recent[index].store(feed.table, now)
 
     def _publish_frame(
         self,
@@ -202,6 +233,7 @@ class PublishLoop:
         frame: FrameRecord,
         times: BatchTimes,
         count: int,
+        model: ModelRef,
     ) -> bool:
         """Publish a frame's result, or drop it; whether it was published."""
         feed = self._feeds[frame.source]
@@ -219,9 +251,11 @@ class PublishLoop:
             feed.table.settle(frame.frame_id, published=False)
             return False
         seq = feed.table.settle(frame.frame_id, published=True)
-        message = self._message(feed, frame, times, count, result, seq, now, now - start)
+        message = self._message(feed, frame, times, count, result, seq, now, now - start, model)
         self._send(self._topics[frame.source], message, result.blobs)
         self._recent[frame.source].add(now, now - frame.captured_ns)
+        if self._tally is not None:
+            self._tally.add(now - frame.captured_ns)
         self._row.add(_SEND, time.monotonic_ns() - now, time.process_time_ns() - cpu_now)
         return True
 
@@ -235,6 +269,7 @@ class PublishLoop:
         seq: int,
         now_ns: int,
         postprocess_ns: int,
+        model: ModelRef,
     ) -> Prediction:
         return Prediction(
             device=self._identity.device,
@@ -255,7 +290,7 @@ class PublishLoop:
             batch=count,
             dropped=dropped(feed.table.counts()),
             frame=FrameSize(width=frame.width, height=frame.height, file=frame.file or UNSET),
-            model=self._identity.model,
+            model=model,
             task=self._identity.task,
             detections=result.detections,
             classes=result.classes,

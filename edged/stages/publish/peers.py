@@ -3,9 +3,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+_SAY_EVERY_S: Final = 10.0
 
 PeerEvent = Literal["accepted", "succeeded", "failed", "disconnected", "closed"]
+
+
+class Summed:
+    """A count that the log mentions now and then.
+
+    Args:
+        clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._said = 0
+        self._say_s = float("-inf")
+
+    def new(self, total: int) -> int:
+        """How many more there are than when this last told of some; 0 again for ten seconds then."""
+        now = self._clock()
+        if total <= self._said or now < self._say_s:
+            return 0
+        new, self._said, self._say_s = total - self._said, total, now + _SAY_EVERY_S
+        return new
 
 
 class PeerCounter:

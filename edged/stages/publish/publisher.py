@@ -18,7 +18,7 @@ from edged.stages.publish.address import BIND, Endpoint, parse_endpoint
 from edged.stages.publish.authorized import AuthorizedKeys
 from edged.stages.publish.encoding import EnvelopeFields, Envelopes, MessageEncoder
 from edged.stages.publish.gatekeeper import Gatekeeper
-from edged.stages.publish.peers import PeerCounter, PeerEvent
+from edged.stages.publish.peers import PeerCounter, PeerEvent, Summed
 from edged.stages.publish.security import ServerCurve
 from edged.stages.publish.sequences import LocalSequences, Sequences
 
@@ -78,6 +78,7 @@ class Publisher:
         self._envelopes = Envelopes(device=device, boot=boot, sequences=self.sequences)
         self._encoder = MessageEncoder()
         self._peers = PeerCounter()
+        self._strangers = Summed()
         endpoints = [parse_endpoint(text) for text in binds]
         self._context: zmq.Context[Socket] = zmq.Context(io_threads=1)
         self._socket: Socket = self._context.socket(zmq.XPUB)
@@ -148,7 +149,11 @@ class Publisher:
 
     def remarks(self) -> list[str]:
         """What the log should say of those who asked to be let in, since the last call."""
-        return [] if self._gatekeeper is None else self._gatekeeper.remarks()
+        said, denied = ([], 0) if self._gatekeeper is None else (self._gatekeeper.remarks(), self._gatekeeper.denied)
+        # Who was denied failed as well.
+        if new := self._strangers.new(self.handshake_failures - denied):
+            said.append(f"{new} connection(s) ended without a handshake: not ZeroMQ, no subscriber, or without a key")
+        return said
 
     def close(self, linger_ms: int) -> None:
         """Close, giving subscribers up to ``linger_ms`` milliseconds to take what is still queued. Harmless twice.

@@ -9,7 +9,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TextIO
 
-from edged.messages import Event, Health, Prediction, Stats
+from msgspec import UNSET
+
+from edged.messages import Event, Health, Prediction, Stats, Thermal
 from edged.stages.publish.client import Received, Subscriber
 
 _HINT_AFTER_S = 3.0
@@ -61,7 +63,7 @@ def run_tail(
 def describe(received: Received) -> str:
     """One line for people; free of control characters, whatever was received."""
     message = received.message
-    clock = time.strftime("%H:%M:%S", time.localtime(message.at)) + f".{int(message.at % 1 * 1000):03d}"
+    clock = _clock(message.at)
     if isinstance(message, Prediction):
         text = (
             f"{message.source} #{message.frame_id} {message.age_ms:.0f} ms, batch {message.batch}: {_content(message)}"
@@ -70,9 +72,18 @@ def describe(received: Received) -> str:
         text = f"health {_health(message)}"
     elif isinstance(message, Stats):
         text = f"stats {_stats(message)}"
+    elif isinstance(message, Thermal):
+        text = f"thermal {_thermal(message)}"
     else:
         text = _event(message)
     return _printable(f"{clock} {text}")
+
+
+def _clock(at: float) -> str:
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(at)) + f".{int(at % 1 * 1000):03d}"
+    except (OverflowError, OSError, ValueError):  # beyond all calendars
+        return "--:--:--.---"
 
 
 def describe_losses(received: Received) -> list[str]:
@@ -141,6 +152,16 @@ def _health(message: Health) -> str:
 def _stats(message: Stats) -> str:
     processes = (f"{name} {process.cpu_s:.1f} s CPU" for name, process in message.processes.items())
     return " | ".join((f"up {message.uptime_s:.0f} s", *processes))
+
+
+def _thermal(message: Thermal) -> str:
+    parts = [f"{sensor.name} {sensor.value:.0f} °C" for sensor in message.sensors if sensor.kind == "temperature"]
+    if message.power_w is not UNSET:
+        parts.append(f"{message.power_w:.1f} W")
+    parts += [f"held back by {each.cause}: {each.evidence}" for each in message.throttle]
+    if message.sustained is not UNSET:
+        parts.append(f"{message.sustained.now_hz:.1f}/s, at best {message.sustained.peak_hz:.1f}/s")
+    return " | ".join(parts) or "nothing known"
 
 
 def _event(message: Event) -> str:

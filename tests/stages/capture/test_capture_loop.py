@@ -148,7 +148,8 @@ def test_every_frame_is_counted_and_broken_ones_are_no_end(entries: Sequence[int
     assert bench.values == [entries[index] for index in whole]
     assert counts.overwritten == 0
     assert bench.wake.clear() == bool(whole)
-    assert bench.board.row(2).beats == len(whole)
+    assert bench.board.row(2).beats <= len(whole)
+    assert live or bench.board.row(2).beats == len(whole)
     times = bench.board.row(2).times(CAPTURE_STAGES)
     assert times["fit"].runs == times["hand-over"].runs == len(whole)
     assert times["decode"].runs == len(entries) + 1

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edged.stages.capture.readers import open_reader
-from edged.stages.capture.readers.base import Reader, ReadFailedError
+from edged.stages.capture.readers.base import Patience, Reader, ReadFailedError
 from edged.stages.capture.readers.gstreamer import has_gstreamer
 from edged.stages.capture.readers.rtsp import RtspReader
 from edged.stages.capture.uri import parse
@@ -178,9 +178,31 @@ def test_a_slow_camera_opens_at_once_and_its_frames_are_fresh() -> None:
     assert arrivals[-1] - arrivals[1] > 0.4
 
 
+def test_what_waited_while_nobody_read_is_passed_over() -> None:
+    """Its timestamps say that a frame comes every 40 ms, as it does."""
+    with _camera(frames=200, gap=0.04) as port:
+        reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream")
+        for _ in range(20):
+            picture = reader.read()
+        assert picture is not None
+        assert picture.overtaken == 0
+        time.sleep(1.0)
+        begin = time.monotonic()
+        picture = reader.read()
+        assert picture is not None
+        assert time.monotonic() - begin < 0.2
+        assert 15 <= picture.overtaken <= 40
+        # What it still was late is told.
+        assert 0 <= time.monotonic_ns() - picture.captured_ns < 0.2e9
+        picture = reader.read()
+        assert picture is not None
+        assert picture.overtaken == 0
+        reader.close()
+
+
 def test_a_silent_camera_times_out() -> None:
     with _camera(frames=20, hold=True) as port:
-        reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream", read_timeout_s=0.5)
+        reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream", Patience(read=0.5))
         begin = time.monotonic()
         with pytest.raises(ReadFailedError, match=r"no frame came within 0\.5 s"):
             _watch(reader, [])
@@ -196,18 +218,26 @@ def test_a_black_hole_times_out() -> None:
     with _listening(lambda _, stop: _hold(stop)) as port:
         begin = time.monotonic()
         with pytest.raises(ReadFailedError, match=rf"127\.0\.0\.1:{port} does not answer within 0\.5 s"):
-            RtspReader(f"rtsp://u:S3cr@127.0.0.1:{port}/stream", open_timeout_s=0.5)
+            RtspReader(f"rtsp://u:S3cr@127.0.0.1:{port}/stream", Patience(open=0.5))
         assert time.monotonic() < begin + 3
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "404 Not Found"])
-def test_a_refusal_says_what_to_check(status: str) -> None:
-    with (
-        _camera(frames=0, status=status) as port,
-        pytest.raises(ReadFailedError, match="path, user and pass") as caught,
-    ):
-        RtspReader(f"rtsp://admin:S3cr@127.0.0.1:{port}/stream")
+@pytest.mark.parametrize(
+    ("status", "login", "reason", "refused"),
+    [
+        ("401 Unauthorized", "admin:S3cr@", r"refuses user or password \(401\)", True),
+        ("401 Unauthorized", "", r"wants a user and password \(401\)", True),
+        ("403 Forbidden", "admin:S3cr@", r"refuses user or password \(403\)", True),
+        ("404 Not Found", "admin:S3cr@", r"has no stream at this path \(404\)", False),
+        ("555 Tea", "admin:S3cr@", "answers with status 555", False),
+    ],
+)
+def test_a_refusal_says_what_to_check(status: str, login: str, reason: str, refused: bool) -> None:
+    with _camera(frames=0, status=status) as port, pytest.raises(ReadFailedError, match=reason) as caught:
+        RtspReader(f"rtsp://{login}127.0.0.1:{port}/stream")
     assert "S3cr" not in str(caught.value)
+    assert caught.value.refused == refused
+    assert not caught.value.permanent
 
 
 def test_nobody_listens() -> None:
@@ -219,7 +249,7 @@ def test_nobody_listens() -> None:
 
 def test_unknown_host() -> None:
     with pytest.raises(ReadFailedError, match=r"camera\.invalid"):
-        RtspReader("rtsp://u:S3cr@camera.invalid/s", open_timeout_s=3)
+        RtspReader("rtsp://u:S3cr@camera.invalid/s", Patience(open=3))
 
 
 def test_reasons_are_redacted() -> None:

@@ -98,6 +98,29 @@ def test_a_file_that_was_cut_off_is_a_short_file(tmp_path: Path, part: float) ->
     reader.close()
 
 
+def test_a_packet_that_cannot_be_decoded_is_one_broken_frame(tmp_path: Path) -> None:
+    """OpenCV says of it what it says of the end."""
+    data = bytearray(_write(tmp_path / "a.avi").read_bytes())
+    at, places = data.index(b"movi"), []
+    while (at := data.find(b"00dc", at + 4)) > 0:
+        places.append((at + 8, int.from_bytes(data[at + 4 : at + 8], "little")))
+    for start, size in places[7:9]:
+        data[start : start + size] = bytes(size)
+    (tmp_path / "damaged.avi").write_bytes(data)
+    reader = VideoReader(str(tmp_path / "damaged.avi"))
+    levels: list[int | None] = []
+    for _ in range(20):
+        try:
+            picture = reader.read()
+            assert picture is not None
+            levels.append(round(float(picture.image.mean()), -1))  # type: ignore[arg-type]
+        except DecodeError:
+            levels.append(None)
+    assert reader.read() is None
+    reader.close()
+    assert levels == [None if index in (7, 8) else 10 * index for index in range(20)]
+
+
 def test_damage_in_the_middle_ends_nothing(tmp_path: Path) -> None:
     data = bytearray(_write(tmp_path / "a.avi").read_bytes())
     pictures = data.split(b"\xff\xd8")

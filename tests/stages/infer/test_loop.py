@@ -115,27 +115,44 @@ def test_sources_are_told_of_space_and_publish_of_results() -> None:
     bench.close()
 
 
-def test_frames_wait_for_company_no_longer_than_allowed() -> None:
+def test_frames_wait_for_company_while_it_is_expected_and_no_longer_than_allowed() -> None:
     bench = Bench([False, False], max_batch=4, delay_ns=30_000_000, wake=Wake)
-    for source in (0, 1):
-        bench.capture(source)
+    for pause_s in (0.0, 0.05):
+        time.sleep(pause_s)
+        for source in (0, 1):
+            bench.capture(source)
+        bench.run([lambda: None])
+        bench.device.finish()
     bench.run([lambda: None])
-    assert bench.device.batches == [2]  # both have contributed: there is nothing to wait for
-    bench.device.finish()
+    assert bench.device.batches == [2, 2]  # both have contributed: there is nothing to wait for
+    for frames in (1, 2):  # next to all that a batch costs is the batch itself
+        bench.loop._occupancy.cost.observe(frames, 500_000_000)
     bench.capture(0)
     start = time.monotonic()
     looks: list[float] = []
 
     def should_stop() -> bool:
         looks.append(time.monotonic() - start)
-        return len(bench.device.batches) == 2 or looks[-1] > 5
+        return len(bench.device.batches) == 3 or looks[-1] > 5
 
     # The other source may come any moment, so the loop sleeps until the delay is over and closes the batch as it is.
     bench.loop.run(should_stop)
-    assert bench.device.batches == [2, 1]
+    assert bench.device.batches == [2, 2, 1]
     assert 0.02 <= looks[-1] < 0.5
     assert len(looks) < 10
     bench.close()
+
+
+def test_a_frame_waits_in_its_ring_while_the_device_is_busy_where_a_newer_one_takes_its_place() -> None:
+    for lanes, taken in ((1, [0, 2]), (None, [0, 1])):
+        bench = Bench([True], slots=2, max_batch=1, lanes=lanes)
+        bench.loop._occupancy.cost.observe(1, 40_000_000)
+        bench.run([lambda bench=bench: bench.capture(0)] * 3)  # type: ignore[misc]
+        assert len(bench.device.batches) == (1 if lanes else 2)
+        bench.run([bench.device.finish])
+        bench.settle()
+        assert [result.frame_id for result in bench.results[:2]] == taken
+        bench.close()
 
 
 @pytest.mark.parametrize("finished", [True, False])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from edged.errors import InternalError
 from edged.geometry import Align, Resize, Size
 from edged.messages import ClassScore, Detection, Tensor
-from edged.records import FrameRecord
+from edged.records import FrameRecord, View
 from edged.stages.postprocess.plan import PostprocessPlan
 from edged.stages.postprocess.predictions import Postprocessor, Result
 
@@ -221,6 +222,22 @@ def test_mask_of_a_centre_crop_says_which_part_it_covers() -> None:
     np.testing.assert_array_equal(decoded, grid[1])
     assert result.mask is not UNSET
     assert result.mask.box == (420.0, 0.0, 1500.0, 1080.0)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_mask_of_a_turned_part_lies_over_the_source(turns: int) -> None:
+    region = (100, 40, 300, 140)  # 200 x 100
+    seen = np.arange(100 * 200, dtype=np.uint32).reshape(100, 200).astype(np.uint8)
+    upright = np.rot90(seen, -turns)
+    record = dataclasses.replace(frame((480, 640), (200, 200)), view=View(turns, region))
+    grid = np.full((2, 200, 200), 7, np.uint8)
+    top, left = (200 - upright.shape[0]) // 2, (200 - upright.shape[1]) // 2
+    grid[1, top : top + upright.shape[0], left : left + upright.shape[1]] = upright
+    result, decoded = segment(grid, record)
+    assert result.mask is not UNSET
+    assert result.mask.box == (100.0, 40.0, 300.0, 140.0)
+    assert result.mask.shape == (100, 200)
+    np.testing.assert_array_equal(decoded, seen)
 
 
 def test_mask_of_a_frame_one_pixel_high() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edged.stages.capture.redact import redact
 
@@ -32,11 +33,31 @@ class ReadFailedError(Exception):
     Args:
         reason: why, as a clause for people; credentials are taken out.
         permanent: whether another try is useless until somebody changes something.
+        refused: whether other credentials are wanted: another try may do harm, for cameras lock out who tries often.
     """
 
-    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+    def __init__(self, reason: str, *, permanent: bool = False, refused: bool = False) -> None:
         super().__init__(redact(reason))
         self.permanent = permanent
+        self.refused = refused
+
+
+class Patience(NamedTuple):
+    """How long a reader waits before it gives up by itself, seconds; the supervisor may end it earlier.
+
+    Attributes:
+        open: for the source to open.
+        read: for a frame.
+        step: called before each step of opening that may take so long.
+    """
+
+    open: float = 5.0
+    read: float = 10.0
+    step: Callable[[], None] = lambda: None
+
+
+PATIENT = Patience()
+"""As long as is usual."""
 
 
 @dataclass(slots=True)
@@ -48,12 +69,17 @@ class Picture:
         captured_ns: CLOCK_MONOTONIC at arrival, nanoseconds.
         captured_at_ns: Unix time at arrival, nanoseconds.
         file: name of the image, for folder sources; always valid UTF-8.
+        source_size: height, width of the source's picture where a device has cut out of it what the model sees, and
+            scaled that, so that ``image`` is the placement's crop; None where ``image`` is the source's picture.
+        overtaken: frames that were passed over since the last picture, because newer ones were there already.
     """
 
     image: NDArray[np.uint8]
     captured_ns: int
     captured_at_ns: int
     file: str = ""
+    source_size: tuple[int, int] | None = None
+    overtaken: int = 0
 
 
 class Reader(Protocol):
@@ -87,6 +113,24 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go of the source."""
+
+
+def notes_of(reader: Reader) -> list[str]:
+    """What people should know of an open source that works all the same: clauses, without credentials.
+
+    For example, that a camera does not give the picture size it was asked for. Readers that never have anything to say
+    have no ``notes``.
+    """
+    return [redact(note) for note in getattr(reader, "notes", ())]
+
+
+def pass_over(reader: Reader, count: int) -> int:
+    """Pass over so many frames without decoding them, where a reader can; returns how many are left to be read."""
+    skip: Callable[[int], None] | None = getattr(reader, "skip", None)
+    if skip is None:
+        return count
+    skip(count)
+    return 0
 
 
 def arrival() -> tuple[int, int]:

@@ -53,6 +53,11 @@ class FolderReader:
         self._any = True
         return picture
 
+    def skip(self, count: int) -> None:
+        """Pass over so many images."""
+        self._next = min(self._next + count, len(self._names))
+        self._any = self._any or count > 0
+
     def rewind(self) -> None:
         """Start again with the first image."""
         self._next = 0

@@ -10,15 +10,20 @@ import cv2
 from edged.stages.capture.readers.base import Picture, ReadFailedError
 from edged.stages.capture.readers.opencv import Grabber
 
-_WITHOUT = (
+WITHOUT = (
     "this OpenCV has no GStreamer, as no OpenCV from PyPI has: remove opencv-python and opencv-python-headless and "
     "install the system's OpenCV (python3-opencv; on a Jetson it comes with JetPack), in a virtual environment made "
     "with --system-site-packages"
+)
+_ADVICE = (
+    "try it with gst-launch-1.0; it must end in videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
 )
 
 
 class GstreamerReader:
     """A GStreamer pipeline that ends in an ``appsink`` with video/x-raw, BGR or GRAY8.
+
+    OpenCV says nothing of why a pipeline fails, and its own messages are off: they may hold what is in the pipeline.
 
     Args:
         pipeline: as for gst-launch-1.0.
@@ -33,14 +38,11 @@ class GstreamerReader:
 
     def __init__(self, pipeline: str, *, live: bool = True) -> None:
         if not has_gstreamer():
-            raise ReadFailedError(_WITHOUT, permanent=True)
+            raise ReadFailedError(WITHOUT, permanent=True)
         try:
             self._grabber = Grabber(pipeline, cv2.CAP_GSTREAMER)
         except ReadFailedError as error:
-            raise ReadFailedError(
-                "the pipeline does not start: try it with gst-launch-1.0; it must end in "
-                "videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1"
-            ) from error
+            raise ReadFailedError(f"the pipeline does not start: {_ADVICE}") from error
         self._live = live
 
     @property
@@ -67,24 +69,6 @@ class GstreamerReader:
     def close(self) -> None:
         """Stop the pipeline."""
         self._grabber.close()
-
-
-def open_csi(sensor: str) -> GstreamerReader:
-    """Open a CSI camera.
-
-    Args:
-        sensor: its number.
-
-    Raises:
-        ReadFailedError: always, in this version, with what to write instead.
-    """
-    if not has_gstreamer():
-        raise ReadFailedError(f"csi:// needs GStreamer, but {_WITHOUT}", permanent=True)
-    raise ReadFailedError(
-        f"csi:// is not part of this version: write gst:nvarguscamerasrc sensor-id={sensor} ! nvvidconv ! "
-        "video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1",
-        permanent=True,
-    )
 
 
 def has_gstreamer() -> bool:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -14,6 +14,21 @@ from edged.stages.capture.readers.base import DecodeError, Picture, ReadFailedEr
 SANE_FPS = (1.0, 1000.0)
 
 _TO_BGR = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}
+
+
+class Grabbed(NamedTuple):
+    """When a frame came: CLOCK_MONOTONIC and Unix time, nanoseconds; taken before it is unpacked."""
+
+    captured_ns: int
+    captured_at_ns: int
+
+
+class StreamFacts(NamedTuple):
+    """What OpenCV knows of an open stream: the codec's four-character code, and the picture size in pixels."""
+
+    fourcc: int
+    height: int
+    width: int
 
 
 class Grabber:
@@ -44,6 +59,16 @@ class Grabber:
         low, high = SANE_FPS
         return fps if low <= fps <= high else None
 
+    @property
+    def facts(self) -> StreamFacts:
+        """What the stream is made of; zeros where that is not known."""
+        asked = (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        return StreamFacts(*(max(0, int(self._capture.get(each))) for each in asked))
+
+    def answer(self, setting: int) -> float:
+        """What a capture setting is; 0 or below where it is not known."""
+        return float(self._capture.get(setting))
+
     def ask(self, setting: int, value: float) -> None:
         """Ask for a capture setting; a driver that does not know it goes on without."""
         self._capture.set(setting, value)
@@ -54,10 +79,27 @@ class Grabber:
         Raises:
             DecodeError: one came, but it is no picture.
         """
+        grabbed = self.grab()
+        return None if grabbed is None else self.decode(grabbed)
+
+    def grab(self) -> Grabbed | None:
+        """Wait for the next frame, which becomes the one that `decode` unpacks; None when no more come.
+
+        Raises:
+            DecodeError: one came, but it is no picture.
+        """
         try:
-            if not self._capture.grab():
-                return None
-            captured_ns, captured_at_ns = arrival()
+            return Grabbed(*arrival()) if self._capture.grab() else None
+        except cv2.error as error:
+            raise DecodeError(error.err) from error
+
+    def decode(self, grabbed: Grabbed) -> Picture:
+        """The frame that was grabbed last.
+
+        Raises:
+            DecodeError: it is no picture.
+        """
+        try:
             # In place: a fresh array for each frame costs more page faults than the decoding of a small one.
             good, image = self._capture.retrieve(self._buffer)
         except cv2.error as error:
@@ -65,7 +107,12 @@ class Grabber:
         if not good or image is None:
             raise DecodeError("the frame holds no picture")
         self._buffer = image
-        return Picture(to_bgr(image), captured_ns, captured_at_ns)
+        return Picture(to_bgr(image), grabbed.captured_ns, grabbed.captured_at_ns)
+
+    @property
+    def stream_ns(self) -> int:
+        """Timestamp of the frame that was grabbed last, nanoseconds from the stream's begin; 0 where it has none."""
+        return int(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
 
     def close(self) -> None:
         """Let go of the source."""
