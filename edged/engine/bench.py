@@ -31,8 +31,6 @@ Values = Mapping[str, NDArray[Any]]
 _LEVELS = (0, 2)
 """Optimisation levels: without a look at how fast a kernel is a build takes seconds; some graphs need more."""
 _MIB = 1 << 20
-LEAST_WORK = 50_000_000_000
-"""Multiply-adds below which no engine is built to compute them: a CPU has done them before it would be ready."""
 T = TypeVar("T")
 
 
@@ -191,11 +189,6 @@ def for_parser(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         if not info.type.tensor_type.elem_type:
             info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
     return copy
-
-
-def worthwhile(benches: Sequence[Bench], work: int) -> Sequence[Bench]:
-    """Those that are worth opening for so many multiply-adds; the best stay first."""
-    return [bench for bench in benches if work >= LEAST_WORK or not bench.opens_slowly] or benches[-1:]
 
 
 def on_first(benches: Sequence[Bench], tell: Tell, do: Callable[[Bench], T]) -> T:

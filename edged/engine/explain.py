@@ -117,8 +117,8 @@ def _engine(
         return table([(name, "broken"), ("why", str(error)), ("build it again", f"{command} --force")]), False
     manifest = engine.manifest
     found = unfit(manifest, wanted)
-    made = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(manifest.created_at))
-    rows = [(name, "valid here" if not found else "not valid here"), ("where", str(engine.path)), ("made", made)]
+    where, made = str(engine.path), _date(manifest.created_at)
+    rows = [(name, "valid here" if not found else "not valid here"), ("where", where), ("made", made)]
     if absence and wanted.backend == "tensorrt":
         rows.append(("here", absence))
     else:
@@ -128,6 +128,13 @@ def _engine(
     rows += [("considered", _considered(one)) for one in manifest.candidates]
     again = rebuild_command(command, engine, wanted)
     return table([*rows, *([("build it again", again)] if found else [])]), not found
+
+
+def _date(at: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(at))
+    except (OverflowError, OSError, ValueError):  # beyond all calendars
+        return "unknown"
 
 
 def _considered(one: Candidate) -> str:

@@ -207,7 +207,10 @@ def decode(content: bytes) -> Manifest:
     Raises:
         ValueError: it is not a manifest, or its key does not fit its fields (`msgspec.DecodeError` is one too).
     """
-    manifest = msgspec.json.decode(content, type=Manifest)
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if manifest.fields.digest() != manifest.key:
         raise ValueError("the key does not fit the fields")
     return manifest

@@ -171,7 +171,7 @@ def read_current(folder: Path) -> Current:
         return msgspec.json.decode(path.read_bytes(), type=Current)
     except FileNotFoundError:
         return Current()
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise EngineError(f"is broken: {error}", where=str(path)) from error
     except OSError as error:
         raise EngineError(f"cannot be read: {error.strerror}", where=str(path)) from error

@@ -79,14 +79,18 @@ def run_command(request: BuildRequest, manifest: Manifest) -> str:
 
 
 def table(rows: list[tuple[str, str]]) -> str:
-    """Rows of name and value, aligned."""
+    """Rows of name and value, aligned; free of control characters, whatever a manifest holds."""
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name.ljust(width)}  {value}".rstrip() for name, value in rows)
+    return "\n".join(_printable(f"{name.ljust(width)}  {value}".rstrip()) for name, value in rows)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
 
 
 def size(count: float) -> str:
     """Bytes for people."""
-    unit = 0
+    count, unit = min(count, 1 << 60), 0  # a manifest may hold any number
     while count >= 1024 and unit < len(_UNITS) - 1:
         count, unit = count / 1024, unit + 1
     return f"{count:.0f} {_UNITS[unit]}" if unit == 0 else f"{count:.1f} {_UNITS[unit]}"

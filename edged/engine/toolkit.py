@@ -31,7 +31,7 @@ _SHARE_INTEGRATED = 0.5
 
 
 class Inspected(NamedTuple):
-    """A plan that was loaded once: what it says of itself, and the memory that it kept, bytes."""
+    """A plan that was loaded once: what it says of itself, and the memory that it kept, bytes; None without a GPU."""
 
     info: EngineInfo
     weight_bytes: int | None
@@ -171,12 +171,11 @@ class GpuToolkit(LibraryToolkit):
         return int(self._gpu.memory().free * (_SHARE_INTEGRATED if self._integrated else _SHARE))
 
     def inspect(self, plan: bytes) -> Inspected:
-        """Load a plan, and give it back; the weights are what the GPU has less of meanwhile."""
+        """Load a plan, and give it back; see `kept_bytes`."""
         before = self._gpu.memory().free
         engine = self.library.load(self._gpu.inventory, "the new engine", plan)
         try:
-            taken = before - self._gpu.memory().free
-            return Inspected(engine.info, taken if taken > 0 else None)
+            return Inspected(engine.info, kept_bytes(before, self._gpu.memory().free, len(plan)))
         finally:
             engine.close()
 
@@ -211,6 +210,15 @@ class GpuToolkit(LibraryToolkit):
     def close(self) -> None:
         """Give the GPU back."""
         self._gpu.close()
+
+
+def kept_bytes(before: int, after: int, plan: int) -> int:
+    """What a loaded engine keeps on the GPU: what is free less than before.
+
+    A small engine finds room in what the driver holds already, and there is no difference. Then it is the size of the
+    plan, which is weights and little else.
+    """
+    return before - after if before > after else plan
 
 
 def device_facts(index: int) -> DeviceFacts:

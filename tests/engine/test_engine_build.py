@@ -17,6 +17,7 @@ from edged.engine.lookup import select
 from edged.engine.manifest import Manifest, decode
 from edged.engine.protocol import BuildRequest, Done, Note, Phase, Step
 from edged.engine.store import model_folder
+from edged.engine.toolkit import kept_bytes
 from edged.engine.trt_workshop import TrtWorkshop
 from edged.engine.workshop import Workshop
 from edged.errors import DeviceUnavailableError, EdgedError, EngineError
@@ -289,3 +290,9 @@ def test_a_timing_cache_that_cannot_be_kept_costs_no_engine(spec: Path, tmp_path
     done = build(asked, heard, lambda given: TrtWorkshop(FakeToolkit(), given.plugins))
     assert done.built
     assert any("timing cache cannot be written" in note.text for note in heard.of(Note))
+
+
+def test_weights_that_the_gpu_does_not_show_are_as_large_as_the_plan() -> None:
+    assert kept_bytes(10 << 20, 4 << 20, 100) == 6 << 20
+    assert kept_bytes(10 << 20, 10 << 20, 100) == 100
+    assert kept_bytes(4 << 20, 10 << 20, 100) == 100, "somebody else has let go of some"

@@ -84,6 +84,15 @@ def test_the_floats_of_the_output_step_are_pinned_and_nothing_else(helper: str) 
     assert config == [5]
 
 
+def test_single_nodes_are_pinned_by_their_whole_names() -> None:
+    layers = [Layer(name, ["x"], Tensor(f"{name}.y")) for name in ("Conv_35", "Conv_359", "edged/output/Mul_0")]
+    names = ("Conv_35",)
+    library_ = library(OBEY_PRECISION_CONSTRAINTS=5)
+    assert pin_to_float32(library_, network(*layers), Config(), STEP, names) == 2
+    assert [layer.precision for layer in layers] == ["float", "", "float"]
+    assert pin_to_float32(library_, network(*layers[:2]), Config(), (), names) == 1
+
+
 def test_without_constraints_or_without_layers_nothing_is_set() -> None:
     layer, config = Layer("edged/output/Mul_0", ["x"], Tensor("y")), Config()
     assert pin_to_float32(library(), network(layer), config, STEP) == 0

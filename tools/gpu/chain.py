@@ -33,7 +33,14 @@ from tools.gpu.chain_killed import killed
 from tools.gpu.results import SkippedError, attempt
 
 _MIB = 1 << 20
-_TOLD = ("images were run by", "plans are run by", "cannot measure", "cannot be built", "built by the build")
+_TOLD = (
+    "images were run by",
+    "plans are run by",
+    "cannot measure",
+    "cannot be built",
+    "built by the build",
+    "would measure",
+)
 """Notes of a build that belong into its row."""
 
 
@@ -179,7 +186,7 @@ def _in_process(bench: Bench, name: str, words: Sequence[str], result: Path) -> 
     if not result.is_file():
         return {"ok": False, "code": code, "said": said[-1500:]}
     found: dict[str, Any] = json.loads(result.read_text("utf-8"))
-    return found | {"seconds": seconds}
+    return found | {"seconds": seconds} | ({"code": code, "said": said[-800:]} if code else {})
 
 
 def chain(

@@ -112,9 +112,8 @@ def rest(job: Job, plan: QuantizationPlan, images: Survey, keep: Callable[[dict[
     """
     subject = Subject(job)
     graph = write(subject.model, subject.view, plan)
-    path = job.scratch / "int8.onnx"
-    path.write_bytes(graph.SerializeToString())
-    quantized = with_graph(job, path)
+    quantized = with_graph(job, job.scratch / "int8.onnx")
+    (job.scratch / "int8.onnx").write_bytes(graph.SerializeToString())
     results: dict[str, Any] = {"images": len(images.images), "layers in INT8": len(plan.nodes)}
     exact, results["ONNX Runtime against itself"] = baselines(job, images, graph)
     keep(results)
@@ -154,7 +153,7 @@ def _raced(job: Job, contenders: Sequence[Contender], left_s: float) -> dict[str
         }
         for one in found.entries
         if (timing := one.timing(BATCH)) is not None
-    } | {"rounds": found.rounds}
+    } | {"rounds": found.rounds, "failed": {one.name: one.failed for one in found.entries if one.failed}}
 
 
 def main(arguments: Sequence[str]) -> int:

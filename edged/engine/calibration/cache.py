@@ -80,6 +80,10 @@ class CalibrationCache:
             notes.append(f"ranges known from before cannot be used: {'; '.join(nearest)}")
         return Looked(None, tuple(notes))
 
+    def holds(self, key: CalibrationKey) -> bool:
+        """Whether there is an entry of a key, whole or not."""
+        return (self.folder / f"{key.digest()}{_SUFFIX}").is_file()
+
     def store(self, key: CalibrationKey, sets: Sets) -> str:
         """Keep histograms for later builds, and let go of those that were not used for longest.
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import onnx
 from numpy.typing import NDArray
 
-from edged.engine.bench import Bench, on_first, worthwhile
+from edged.engine.bench import Bench, on_first
 from edged.engine.calibration.cache import CalibrationCache
 from edged.engine.calibration.image_set import CalibrationSet
 from edged.engine.calibration.key import CalibrationKey, collector_settings, image_ids
@@ -28,6 +28,7 @@ from edged.engine.int8.write import raised
 from edged.engine.memory import portion_bytes
 from edged.engine.padding import Filled
 from edged.engine.protocol import Note, Phase
+from edged.engine.weighing import COLLECTING, or_last, worthwhile
 from edged.engine.workshop import Job
 from edged.errors import EngineError
 from edged.graph.sizes import size_bounds
@@ -126,8 +127,24 @@ def calibrated(subject: Subject, images: CalibrationSet, benches: Sequence[Bench
         EngineError: the model yields values that are not finite, or an image has changed.
     """
     subject.job.tell(Phase("calibrating"))
-    work = sum(len(images.of_folder(name)) for name in images.folders) * subject.view.total_macs
-    return on_first(worthwhile(benches, work), subject.job.tell, lambda bench: _calibrated(subject, images, bench))
+    return on_first(_best(subject, images, benches), subject.job.tell, lambda one: _calibrated(subject, images, one))
+
+
+def _best(subject: Subject, images: CalibrationSet, benches: Sequence[Bench]) -> Sequence[Bench]:
+    """Where what is known comes from, else what is worth opening."""
+    cache = CalibrationCache(Path(subject.job.request.state_dir), subject.job.spec.id)
+    known = [bench for bench in benches if cache.holds(calibration_key(subject, images, bench.runtime))]
+    if known:
+        return or_last(known[0], benches)
+    batches = [subject.frames(images.of_folder(name)) for name in images.folders]
+    runs = COLLECTING * _passes(subject) * sum(map(len, batches))
+    return worthwhile(benches, subject.model, batches[0][0], runs, 1.0, subject.job.tell)
+
+
+def _passes(subject: Subject) -> int:
+    """Once to see how large the batches are, then once for each portion."""
+    most, largest = portion_bytes(subject.job.request), subject.job.prepared.fixed_batch or 1
+    return 1 + len(portions(subject.view.tensors, subject.view.nbytes, most // largest))
 
 
 def _calibrated(subject: Subject, images: CalibrationSet, bench: Bench) -> Calibrated:
@@ -152,9 +169,6 @@ def _calibrated(subject: Subject, images: CalibrationSet, bench: Bench) -> Calib
 def _collected(subject: Subject, images: CalibrationSet, bench: Bench) -> Calibration:
     tell, most = subject.job.tell, portion_bytes(subject.job.request)
     sets = {name: subject.frames(images.of_folder(name)) for name in images.folders}
-    largest = subject.job.prepared.fixed_batch or 1
-    # Once to see how large the batches are, then once for each portion.
-    passes = 1 + len(portions(subject.view.tensors, subject.view.nbytes, most // largest))
-    with counting(tell, "batches", passes * sum(map(len, sets.values()))) as count, contextlib.closing(bench):
+    with counting(tell, "batches", _passes(subject) * sum(map(len, sets.values()))) as count, contextlib.closing(bench):
         counted = {name: Counted(batches, count) for name, batches in sets.items()}
         return calibrate(subject.model, subject.view, counted, bench.open, portion_bytes=most)

@@ -13,10 +13,19 @@ import msgspec
 from edged.engine.chain.agreeing import agreement_bound
 from edged.engine.chain.considered import Considered, Maker
 from edged.engine.chain.ending import Ending
-from edged.engine.chain.finding import Int8Found, found_by_search, found_in_graph, found_in_recipe, int8_job
+from edged.engine.chain.finding import (
+    Int8Found,
+    found_by_search,
+    found_in_graph,
+    found_in_recipe,
+    int8_job,
+    less_in_int8,
+    searcher_of,
+)
 from edged.engine.chain.material import Material, gather
 from edged.engine.chain.measuring import Judge, judge_of
 from edged.engine.chain.racing import Race, batch_weights, decisive, in_pipeline
+from edged.engine.chain.searching import Searcher
 from edged.engine.chain.work import Work
 from edged.engine.key import Precision
 from edged.engine.precision import choose_precision
@@ -27,6 +36,8 @@ from edged.engine.store import AUTO, file_digest, read_current
 from edged.engine.workshop import Job, Workshop
 from edged.errors import AccuracyRefusedError, EngineError
 
+_FURTHER = 2
+"""Times that more is given back to float where INT8 loses more on the device than where it was searched for."""
 FORMAT = 1
 """Raised whenever the same inputs would make another choice."""
 
@@ -78,6 +89,7 @@ class Chain:
             int8 = self._int8(material, judge)
             candidates = [*([fp32] if fp32 is not None else []), *self._others(int8, judge)]
             self._evaluate(candidates, judge)
+            int8 = self._again(int8, candidates, material, judge)
         # Nothing is loaded any more: the race has the device for itself.
         key = self._maker.key(self._job, "fp32")
         batch = decisive(batch_weights(self._job, key))
@@ -159,8 +171,36 @@ class Chain:
             return found_in_recipe(self._job, Path(trust.recipe), judge)
         if material.calibration is None or judge is None:
             return None
-        fused = self._workshop.backend == "onnxruntime"
-        return found_by_search(self._job, material, judge, self._work, self._workshop.benches(self._job), fused=fused)
+        return found_by_search(self._searcher(material, judge), fused=self._fused)
+
+    @property
+    def _fused(self) -> bool:
+        return self._workshop.backend == "onnxruntime"
+
+    def _searcher(self, material: Material, judge: Judge) -> Searcher | None:
+        return searcher_of(self._job, material, judge, self._work, self._workshop.benches(self._job))
+
+    def _again(
+        self, int8: Int8Found | None, candidates: list[Considered], material: Material, judge: Judge | None
+    ) -> Int8Found | None:
+        """Where INT8 held the bound in the search and its own engine does not, go on with what the engine loses.
+
+        Each round gives the layers with half of the error back to float and builds anew, in the last candidate's place.
+        """
+        for _ in range(_FURTHER):
+            one, trust = candidates[-1], self._job.request.trust
+            refused = one.refused and one.evaluation is not None and one.made is not None
+            if int8 is None or judge is None or not int8.searched or not int8.plan or not refused or not trust.search:
+                break
+            self._job.tell(
+                Note(f"{one.name} held the bound in the search; its engine {one.refused}: with less in INT8")
+            )
+            found = less_in_int8(self._searcher(material, judge), int8, fused=self._fused)
+            if found is None:
+                break
+            int8, candidates[-1] = found, self._made_int8(found)
+            self._evaluate(candidates[-1:], judge)
+        return int8
 
     def _others(self, int8: Int8Found | None, judge: Judge | None) -> list[Considered]:
         """All candidates but the FP32 engine of the race; a reference that is not built stands for it elsewhere."""

@@ -85,10 +85,8 @@ def found_in_recipe(job: Job, path: Path, judge: Judge | None) -> Int8Found:
     return Int8Found(recipe.plan, facts, recipe=recipe)
 
 
-def found_by_search(
-    job: Job, material: Material, judge: Judge, work: Work, benches: Sequence[Bench], *, fused: bool
-) -> Int8Found | None:
-    """What calibration and the search find; None where nothing can be quantized and INT8 was not insisted on.
+def searcher_of(job: Job, material: Material, judge: Judge, work: Work, benches: Sequence[Bench]) -> Searcher | None:
+    """What calibrates and searches; None where nothing can be quantized and INT8 was not insisted on.
 
     Raises:
         EngineError: nothing can be quantized, and INT8 was asked for.
@@ -102,8 +100,28 @@ def found_by_search(
             raise
         job.tell(Note(f"INT8 is not considered: {error.what}"))
         return None
-    searcher = Searcher(subject, material.calibration, judge.evaluator, material.digest, work, benches)
-    searched = searcher.run(fused=fused)
+    return Searcher(subject, material.calibration, judge.evaluator, material.digest, work, benches)
+
+
+def found_by_search(searcher: Searcher | None, *, fused: bool) -> Int8Found | None:
+    """What calibration and the search find; None without a searcher.
+
+    Raises:
+        EngineError: an image has changed, or the model yields values that are not finite.
+    """
+    return None if searcher is None else _found(searcher, searcher.run(fused=fused))
+
+
+def less_in_int8(searcher: Searcher | None, found: Int8Found, *, fused: bool) -> Int8Found | None:
+    """What was found, with the layers that cause half of the error back in float; None where nothing is left then."""
+    if searcher is None or found.searched is None:
+        return None
+    searched = searcher.less(found.searched, fused=fused)
+    return None if searched is None else _found(searcher, searched)
+
+
+def _found(searcher: Searcher, searched: Searched) -> Int8Found:
+    job = searcher.job
     point = searched.point or searched.nearest
     facts = Int8(
         share=0.0 if point is None else point.share,

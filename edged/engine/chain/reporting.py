@@ -64,7 +64,8 @@ def noted(one: Considered, *, chosen: bool) -> Noted:
     if found is not None and found.error is not None:
         accuracy["error"] = round(found.error, 4)
     latency = {str(timing.batch): round(timing.latency_ms.median, 6) for timing in one.timings}
-    note = "chosen" if chosen else one.refused or ("not the fastest" if one.timings else "the reference")
+    untimed = "the reference" if one.precision == "fp32" else "not raced"
+    note = "chosen" if chosen else one.refused or ("not the fastest" if one.timings else untimed)
     return Noted(precision=one.precision, accuracy=accuracy, latency_ms=latency, note=f"{one.name}: {note}")
 
 

@@ -7,8 +7,11 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from edged.engine.bench import Bench, on_first, worthwhile
+from numpy.typing import NDArray
+
+from edged.engine.bench import Bench, on_first
 from edged.engine.calibration.image_set import CalibrationSet
 from edged.engine.chain.calibrating import Subject, calibrated
 from edged.engine.chain.plans import Plans, SwitchedPlans, WrittenPlans
@@ -18,18 +21,23 @@ from edged.engine.evaluate.result import Evaluation
 from edged.engine.images import Image
 from edged.engine.int8.calibrate import Calibration
 from edged.engine.int8.journal import Journal
+from edged.engine.int8.measured import OutOfBudgetError
 from edged.engine.int8.point import Found, Limits, Point
 from edged.engine.int8.ranges import METHODS, Method
 from edged.engine.int8.rank import NodeError
 from edged.engine.int8.repair import Search
 from edged.engine.int8.verdict import Verdict, judge
 from edged.engine.protocol import Note, Phase, Trust
+from edged.engine.weighing import ROUNDING, SWITCHED, or_last, worthwhile
+from edged.engine.workshop import Job
 from edged.errors import AccuracyRefusedError, EngineError
 
 RANKED_ON = 8
 """Calibration images on which plans are compared with the float model."""
 CORRECTED_ON = 24
 """Calibration images by which means are corrected."""
+_JUDGED = 4
+"""Plans that are held against the images that judge, in an easy search."""
 _NAMED = 5
 
 
@@ -120,8 +128,8 @@ class Searcher:
         calibration, key = calibrated(self._subject, self._images, self._benches)
         tell(Phase("searching for layers and ranges" if trust.search else "quantizing as asked"))
         with contextlib.ExitStack() as stack:
-            plans, how = self._plans(fused, stack)
-            search = self._search(calibration, key, plans, how)
+            plans, about = self._plans(key, fused, stack)
+            search = self._search(calibration, plans, about)
             if trust.search:
                 return self._of(calibration, key, search.run(), plans)
             chosen = [one.key for one in calibration.view.candidates if one.key not in self._kept()]
@@ -140,8 +148,32 @@ class Searcher:
                 lost=None if verdict.holds else plans.evaluation(verdict.forced.plan),
             )
 
-    def _plans(self, fused: bool, stack: contextlib.ExitStack) -> tuple[Plans, str]:
-        """What runs plans, and what is to be said of that in the journal's key."""
+    @property
+    def job(self) -> Job:
+        """The build."""
+        return self._subject.job
+
+    def less(self, searched: Searched, *, fused: bool) -> Searched | None:
+        """The plan that was found, without the nodes that cause half of its error; None where none is left.
+
+        Args:
+            searched: found a plan.
+            fused: as for `run`.
+        """
+        assert searched.point is not None
+        with contextlib.ExitStack() as stack:
+            plans, about = self._plans(searched.key, fused, stack)
+            search = self._search(searched.calibration, plans, about)
+            try:
+                point = search.less(searched.point.plan)
+            except OutOfBudgetError:
+                return None
+        if point is None:
+            return None
+        return replace(searched, point=point, points=(*searched.points, point))
+
+    def _plans(self, key: str, fused: bool, stack: contextlib.ExitStack) -> tuple[Plans, str]:
+        """What runs plans, and the journal's key."""
         subject = self._subject
         ranked = list(subject.frames(self._spread(RANKED_ON)))
         corrected = list(subject.frames(self._spread(CORRECTED_ON)))
@@ -154,16 +186,27 @@ class Searcher:
                 made = WrittenPlans(subject, self._evaluator, bench, ranked, corrected, fused=fused)
             stack.callback(bench.close)
             subject.job.tell(Note(f"plans are run by {bench.runtime}"))
-            return made, f"{bench.runtime}\n{'fused' if fused else 'exact'}"
+            return made, self._about(key, bench, fused)
 
-        # Hundreds of plans on the frames that rank, and some on those that judge.
-        work = subject.view.total_macs * len(subject.view.candidates) * RANKED_ON
-        return on_first(worthwhile(self._benches, work), subject.job.tell, on)
+        begun = [bench for bench in self._benches if self._work.searched(self._about(key, bench, fused))]
+        benches = or_last(begun[0], self._benches) if begun else self._best(ranked)
+        return on_first(benches, subject.job.tell, on)
 
-    def _search(self, calibration: Calibration, key: str, plans: Plans, how: str) -> Search:
+    def _best(self, ranked: Sequence[NDArray[Any]]) -> Sequence[Bench]:
+        """What is worth opening: every node is ranked at least once, and some plans are judged."""
+        subject = self._subject
+        batches = (len(subject.view.candidates) + len(METHODS)) * len(ranked)
+        batches += _JUDGED * len(self._evaluator.images) // (subject.job.prepared.fixed_batch or 1)
+        return worthwhile(self._benches, subject.model, ranked[0], ROUNDING * batches, SWITCHED, subject.job.tell)
+
+    def _about(self, key: str, bench: Bench, fused: bool) -> str:
+        """All that what is measured depends on, as a digest."""
+        how = f"{bench.runtime}\n{'fused' if fused else 'exact'}"
+        told = [key, self._judged_by, str(self._subject.job.spec.output), how]
+        return hashlib.sha256("\n".join(told).encode()).hexdigest()
+
+    def _search(self, calibration: Calibration, plans: Plans, about: str) -> Search:
         subject, trust = self._subject, self._subject.job.request.trust
-        told = [key, self._judged_by, str(subject.job.spec.output), how]
-        about = hashlib.sha256("\n".join(told).encode()).hexdigest()
         return Search(
             calibration,
             plans.distance,

@@ -66,6 +66,13 @@ class Work:
             others = sorted(self.folder.glob("search-*.jsonl"), key=lambda path: path.stat().st_mtime, reverse=True)
             for path in others[JOURNALS:]:
                 path.unlink()
+        return self._journal(subject)
+
+    def searched(self, subject: str) -> bool:
+        """Whether a search of a subject has begun."""
+        return self._journal(subject).is_file()
+
+    def _journal(self, subject: str) -> Path:
         return self.folder / f"search-{subject[:16]}.jsonl"
 
     def engine(self, key: EngineKey) -> Made | None:

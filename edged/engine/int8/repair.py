@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -104,6 +105,19 @@ class Search:
             OutOfBudgetError: there is no time or no evaluation left.
         """
         return self._known.loss(plan, step)
+
+    def less(self, plan: QuantizationPlan) -> Point | None:
+        """A plan without the nodes that cause half of its error, evaluated; None where no work is left in INT8.
+
+        Raises:
+            OutOfBudgetError: there is no time or no evaluation left.
+        """
+        leaving = to_give_back(self.rank(plan), _PART)
+        nodes = [key for key in plan.nodes if key not in leaving]
+        if not self.view.share(nodes):
+            return None
+        methods = cast("Mapping[str, Method]", plan.methods)
+        return self._evaluated(self._calibration.plan(nodes, methods), f"{len(leaving)} nodes back to float")
 
     def rank(self, plan: QuantizationPlan) -> list[NodeError]:
         """Error of each node of a plan quantized alone, with the plan's scales; the most expensive first.

@@ -29,7 +29,8 @@ class Decision(NamedTuple):
     Attributes:
         winner: name; None where nobody may win.
         why: a sentence with figures.
-        ties: names of those that were no slower or faster than the fastest beyond the spread, without the winner.
+        ties: names of those that were no slower or faster than the fastest beyond the spread, and that nobody of a
+            higher precision was ahead of; without the winner.
         speeds: by name, rate against that of the fastest that may win, round by round.
     """
 
@@ -52,7 +53,7 @@ def rule(weights: Mapping[int, float]) -> str:
         by = f"geometric mean of the frames/s by batch size, weighted {shares}"
     return (
         f"{by}; of those that hold the bound the fastest wins, unless a higher precision is within the spread of the "
-        f"rounds (sign test at 1 %, or a median below {WORTHWHILE:g}×) of it"
+        f"rounds (sign test at 1 %, or a median below {WORTHWHILE:g}×) of it and not behind a still higher one"
     )
 
 
@@ -71,7 +72,7 @@ def decide(entrants: Sequence[Entrant], rates: Mapping[str, Rates], weights: Map
         return Decision(None, _nobody(timed, scores))
     fastest = _fastest(allowed, scores)
     speeds = {one.name: _ratio(scores[one.name], scores[fastest.name]) for one in timed}
-    level = [one for one in allowed if not _slower(speeds[one.name])]
+    level = [one for one in allowed if not _slower(speeds[one.name]) and not _behind(one, allowed, speeds, fastest)]
     winner = min(level, key=lambda one: (*_rank(one), one is not fastest))
     ties = tuple(one.name for one in level if one is not winner)
     race = _Race(timed, allowed, speeds, fastest, winner)
@@ -101,6 +102,14 @@ def _slower(ratio: Spread) -> bool:
         return outcome(ratio) == "lower" and ratio.median * WORTHWHILE <= 1
     # No test is sure with so few: all have to agree, by more.
     return len(ratio.rounds) >= _FEW_ROUNDS and ratio.high < 1 and ratio.median * _WORTHWHILE_OF_FEW <= 1
+
+
+def _behind(one: Entrant, others: Sequence[Entrant], speeds: Mapping[str, Spread], fastest: Entrant) -> bool:
+    """Whether one of a higher precision has the better median: who is level only by its own noise wins no tie."""
+    own, precision = speeds[one.name].median, _BEST_FIRST.index(one.precision)
+    return one is not fastest and any(
+        _BEST_FIRST.index(other.precision) < precision and speeds[other.name].median > own for other in others
+    )
 
 
 def _rank(one: Entrant) -> tuple[int, float]:

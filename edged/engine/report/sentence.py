@@ -66,6 +66,9 @@ def _against_int8(data: ReportData, chosen: Candidate, int8: Sequence[Candidate]
             return f"INT8 is slower {figures}"
         if its * _SAME > mine:
             return f"INT8 is no faster {figures}"
+        if not best.refused_because:
+            # The median is ahead; other rounds, or other batch sizes, were not.
+            return f"INT8 is not surely faster {figures}"
     return f"INT8 was refused: {clean(best.refused_because)}" if best.refused_because else "INT8 was not raced"
 
 

@@ -11,7 +11,7 @@ import pytest
 from support.chains import Rig, write_rig
 from support.engines import FakeToolkit, Heard
 
-from edged.engine import bench
+from edged.engine import weighing
 from edged.engine.chain.racing import Outcome, Race
 from edged.engine.int8.run import CPU, providers
 from edged.engine.manifest import Manifest
@@ -42,17 +42,22 @@ def notes(heard: Heard) -> str:
 
 
 def test_two_engines_measure_and_find_what_onnx_runtime_finds(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weighing, "NODE_S", 10.0)
     small, heard = built(rig, FakeToolkit())
-    assert "40 images were run by onnxruntime" in notes(heard), "a small model is not worth an engine"
-    monkeypatch.setattr(bench, "LEAST_WORK", 0)
+    text = notes(heard)
+    assert "40 images were run by onnxruntime" in text, "a small model is not worth an engine"
+    assert text.count("s to build what would measure") == 2
+    assert "needs about 0 s, tensorrt about " in text
+    monkeypatch.setattr(weighing, "NODE_S", 0.0)
+    _, heard = built(rig, FakeToolkit(), force=True)
+    assert "the ranges of 40 images are known from before" in notes(heard), "whoever measured them"
     toolkit = FakeToolkit()
-    manifest, heard = built(rig, toolkit, force=True)
+    manifest, heard = built(rig._replace(state=rig.folder / "other"), toolkit)
     measuring = [options for _, options in toolkit.built if not options.detailed]
     assert len(measuring) == 2, "one for calibration, one for all plans"
     assert {(one.precision, one.optimization_level) for one in measuring} == {("fp32", 0)}
     assert sum(one.name == "building what measures" for one in heard.of(Phase)) == 2
     assert "40 images were run by tensorrt 10.3.0 on Orin, fp32" in notes(heard)
-    assert "ranges known from before cannot be used" in notes(heard), "other arithmetic, other ranges"
     assert small.int8 is not None
     assert manifest.int8 is not None
     assert (manifest.int8.share, manifest.int8.layers) == (small.int8.share, small.int8.layers)
@@ -60,7 +65,7 @@ def test_two_engines_measure_and_find_what_onnx_runtime_finds(rig: Rig, monkeypa
 
 
 def test_a_plan_that_is_refused_on_the_gpu_says_what_it_loses(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "LEAST_WORK", 0)
+    monkeypatch.setattr(weighing, "NODE_S", 0.0)
     manifest, _ = built(rig, FakeToolkit(), precision="auto", keep_float=("c0", "hot", "c3", "head"))
     assert manifest.candidates[-1].note.startswith("int8 (20%): loses")
 
@@ -75,7 +80,7 @@ def test_where_tensorrt_cannot_onnx_runtime_measures(
             raise error
             yield
 
-    monkeypatch.setattr(bench, "LEAST_WORK", 0)
+    monkeypatch.setattr(weighing, "NODE_S", 0.0)
     manifest, heard = built(rig, Unable())
     assert manifest.int8 is not None
     text = notes(heard)

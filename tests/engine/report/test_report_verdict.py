@@ -51,6 +51,14 @@ CHOSEN = candidate("fp16", 9.72, 0.0, chosen=True)
             "FP16 was chosen: INT8 was refused: TensorRT cannot build it",
         ),
         (small(CHOSEN, candidate("int8", None, 0.1)), "FP16 was chosen: INT8 was not raced"),
+        (
+            small(candidate("fp16", 0.148, 0, chosen=True, batch=4), candidate("int8", 0.137, 0, batch=4), batch=4),
+            "FP16 was chosen: INT8 is not surely faster on this device at batch 4 (0.137 ms against 0.148)",
+        ),
+        (
+            small(CHOSEN, candidate("int8", 5, 0.1, refused="it does not run")),
+            "FP16 was chosen: INT8 was refused: it does not run",
+        ),
         (small(FP32, CHOSEN), "FP16 was chosen: 2.06× the speed of FP32 at batch 8, 0.0 ± 0.3 points of AP below FP32"),
         (small(candidate("fp32", None, None, chosen=True)), "FP32 was chosen: nothing else was considered"),
         (
