@@ -25,7 +25,7 @@ _MOST_LEVELS = 32
 _MOST_BITS = 63
 _DEEP = "nested too deeply"
 _FLATTER = "write flatter lists and tables"
-_MOST_TRIED = 2 << 20
+_MOST_TRIED = 1 << 19
 """How much text `key_lines` parses, above the file's own length: a value over thousands of lines is quadratic."""
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 

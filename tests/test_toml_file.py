@@ -129,3 +129,33 @@ def test_what_editors_of_other_systems_leave_is_accepted(tmp_path: Path) -> None
     expected: dict[str, Any] = {"a": {"b": 1}}
     assert file.data == expected
     assert file.where(("a", "b")) == f"{path}:2"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("a = " + "[" * 100 + "]" * 100, "nested too deeply"),
+        ("a = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        (".".join("a" * 500) + " = 1", "nested too deeply"),
+        ("big = 9223372036854775807\nbigger = 9223372036854775808", "a number that does not fit into 64 bits"),
+        ("hex = 0x" + "f" * 5000, "a number that does not fit into 64 bits"),
+        ("long = " + "9" * 5000, "a number of thousands of digits"),
+    ],
+)
+def test_more_than_anybody_means_is_refused(tmp_path: Path, text: str, what: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("[table]\n" + text + "\n")
+    with pytest.raises(SettingsError, match=what) as caught:
+        read_toml(path, SettingsError, kind="file", remedy="look")
+    if "64 bits" in what:
+        assert caught.value.where == f"{path}:{2 + text.count(chr(10))}"
+
+
+def test_a_value_over_many_lines_takes_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("first = 1\nlist = [\n" + "  1,\n" * 30_000 + "]\nlast = 2\n")
+    file = read_toml(path, SettingsError, kind="file", remedy="look")
+    assert len(file.data["list"]) == 30_000
+    assert file.line(("first",)) == 1
+    # Where the lines end that are known, the file itself is named.
+    assert file.where(("last",)) == str(path)

@@ -80,6 +80,34 @@ def tensorrt_that_fits(rig: Rig) -> None:
     tensorrt(rig)
 
 
+@case("tensorrt-fit", "problem", "TensorRT 10.5.0 has no support for compute capability 7.0", "tensorrt-cu12<10.5")
+def volta_after_its_last_tensorrt(rig: Rig) -> None:
+    discrete(rig)
+    cuda(rig, capability=(7, 0))
+    tensorrt(rig, "10.5.0")
+
+
+@case("tensorrt-fit", "ok", "starts")
+def volta_with_its_last_tensorrt(rig: Rig) -> None:
+    discrete(rig)
+    cuda(rig, capability=(7, 0))
+    tensorrt(rig, "10.4.0")
+
+
+@case("tensorrt-fit", "problem", "no support for compute capability 6.1", "newer GPU")
+def pascal(rig: Rig) -> None:
+    discrete(rig)
+    cuda(rig, capability=(6, 1))
+    tensorrt(rig, "10.0.1")
+
+
+@case("tensorrt-fit", "problem", "TensorRT 10.7.0 is older than this GPU, of compute capability 12.0", "10.8 or later")
+def blackwell_with_an_older_tensorrt(rig: Rig) -> None:
+    discrete(rig)
+    cuda(rig, driver=12080, capability=(12, 0))
+    tensorrt(rig, "10.7.0")
+
+
 def _store(rig: Rig, **fields: object) -> None:
     rig.settings(engine={"backend": "tensorrt"})
     digest = spec_digest(load_spec(write_model(rig.folder / "model")))

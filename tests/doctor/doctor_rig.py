@@ -157,8 +157,8 @@ def on_pci(rig: Rig) -> None:
 
 CUDA = """
 class CUdevice_attribute:
-    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 8
-    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 7
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = {major}
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = {minor}
     CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16
     CU_DEVICE_ATTRIBUTE_INTEGRATED = 0
     CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED = 1
@@ -197,10 +197,18 @@ def init_libnvinfer_plugins(logger, name): {starting}
 """
 
 
-def cuda(rig: Rig, bindings: str = "12.9.10", driver: int = 12060, init: int = 0, free: int = 4096) -> None:
+def cuda(
+    rig: Rig,
+    bindings: str = "12.9.10",
+    driver: int = 12060,
+    init: int = 0,
+    free: int = 4096,
+    capability: tuple[int, int] = (8, 7),
+) -> None:
     """CUDA's bindings on a GPU."""
+    major, minor = capability
     rig.library("cuda/bindings/__init__.py", f'__version__ = "{bindings}"\n')
-    rig.library("cuda/bindings/driver.py", CUDA.format(driver=driver, init=init, free=free))
+    rig.library("cuda/bindings/driver.py", CUDA.format(driver=driver, init=init, free=free, major=major, minor=minor))
 
 
 def tensorrt(rig: Rig, version: str = "10.3.0", fails: str = "", starting: str = "pass") -> None:

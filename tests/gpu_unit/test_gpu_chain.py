@@ -43,7 +43,7 @@ def test_an_engine_agrees_with_its_plan_and_not_with_another(rig: Rig) -> None:
     found = agree(job, survey([rig.val]), session_run(path), plan)
     assert found["ok"]
     assert found["exact"] == {"matched": 1.0, "differ": 0, "of": 24}
-    assert found["least"] <= 0.995
+    assert found["no further than rounding"]
     usual = session_run(path)
     other = agree(job, survey([rig.val]), lambda frames: usual(255 - frames), plan)
     assert not other["ok"]

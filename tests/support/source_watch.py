@@ -84,6 +84,15 @@ class SourceWatch(Watch):
         assert change is not None
         return change.at_s - since_s
 
+    def until_live(self, source: str, timeout_s: float) -> None:
+        """Wait until the newest news of a source is that all is well."""
+
+        def live() -> bool:
+            known = self.changes.get(source, [])
+            return bool(known) and known[-1].state == "live"
+
+        self.until(live, timeout_s, f"news that {source} is live")
+
     def until_back(self, source: str, since_s: float, timeout_s: float) -> float:
         """Wait for a prediction whose frame was captured after a moment; returns how long after it that came."""
         self.wait_for_all([source], since_s, timeout_s)

@@ -59,10 +59,11 @@ def test_restarts(daemon: Entries) -> None:
 
 
 def test_deadlines_leave_room_for_those_of_the_daemon(daemon: Entries) -> None:
-    from edged.runtime import supervisor
+    from edged.runtime.household import START_S
+    from edged.runtime.start import PREPARE_S
 
     start = seconds(daemon["Service.TimeoutStartSec"][0])
-    assert start > supervisor._PREPARE_S + supervisor._START_S
+    assert start > PREPARE_S + START_S
     assert seconds(daemon["Service.TimeoutStopSec"][0]) > 5
     # A replaced child may take long to load its model; that feeds the watchdog, but a look comes once a second only.
     assert seconds(daemon["Service.WatchdogSec"][0]) >= 10

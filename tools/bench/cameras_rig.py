@@ -73,6 +73,8 @@ def scene(folder: Path, made: dict[str, Camera], settings: dict[str, Any] | None
 
 def add_calm(report: Report, scene: Scene, part: str) -> None:
     """While all is well: how the cameras do, and what share of all cores this takes, and what everybody else takes."""
+    # A camera that was just opened hands over at once what it has sent meanwhile.
+    scene.watch.record(SETTLE_S)
     begin, own, everybody = time.monotonic(), _cpu_s(scene), Busy()
     scene.watch.record(CALM_S)
     share = (_cpu_s(scene) - own) / (time.monotonic() - begin) / len(os.sched_getaffinity(0))

@@ -79,7 +79,7 @@ class Reconnector:
         self._drain()
         for address, since in list(self._gone.items()):
             tried = self._in_a_row.get(address, 0)
-            if now - since < min(_SURE_S * 2**min(tried, 10), _LONGEST_S):
+            if now - since < min(_SURE_S * 2 ** min(tried, 10), _LONGEST_S):
                 continue
             del self._gone[address]
             self._in_a_row[address] = tried + 1
