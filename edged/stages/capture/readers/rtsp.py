@@ -74,6 +74,8 @@ class RtspReader:
                 raise ReadFailedError(f"the camera answers, but no picture came within {patience.open:g} s") from error
             patience.step()
             raise why_not(url) from error
+        # What came while it was opened is given out at once: the newest of that is the first one to take.
+        self._waiting = int((time.monotonic() - begin) * (self._grabber.fps or 0.0))
 
     @property
     def fps(self) -> float | None:
@@ -117,6 +119,11 @@ class RtspReader:
         """Hold the next frame that has not waited too long; or note only that some were damaged."""
         begin_ns = time.monotonic_ns()
         self._held = self._grab()
+        while self._held is not None and self._waiting > 0 and not self._clock.settled:
+            self._waiting -= 1
+            self._overtaken += 1
+            self._held = self._grab()
+        self._waiting = 0
         # Less is caught up with by itself, without a frame lost; more would stay for ever, or grow.
         bound_ns = max(_MOST_LAG_NS, self._clock.period_ns)
         while self._held is not None and (lag_ns := self._held[1]) > bound_ns:

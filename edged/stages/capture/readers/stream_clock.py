@@ -13,6 +13,7 @@ _SECOND_NS = 10**9
 _LEAP_NS = 5 * _SECOND_NS
 _WAITED_PART = 4
 _SETTLE_PART = 4
+_SURELY_WAITED_NS = 5_000_000
 
 
 class StreamClock:
@@ -24,6 +25,8 @@ class StreamClock:
 
     Attributes:
         period_ns: between two frames, by their timestamps; 0 while it is not known.
+        settled: whether a frame had to be waited for. Until then frames may all have waited since the stream was opened,
+            and nothing tells for how long.
     """
 
     def __init__(self) -> None:
@@ -31,6 +34,7 @@ class StreamClock:
         self._stream_ns = 0
         self._arrival_ns = 0
         self.period_ns = 0
+        self.settled = False
 
     def lag_ns(self, stream_ns: int, arrival_ns: int, waited_ns: int) -> int:
         """How long a frame has waited in buffers before it was taken, nanoseconds; 0 where nobody can know.
@@ -42,6 +46,7 @@ class StreamClock:
         """
         step_ns, passed_ns = stream_ns - self._stream_ns, arrival_ns - self._arrival_ns
         known = self._reference is not None
+        self.settled = self.settled or waited_ns > max(_SURELY_WAITED_NS, self.period_ns // _WAITED_PART)
         self._stream_ns, self._arrival_ns = stream_ns, arrival_ns
         offset = float(arrival_ns - stream_ns)
         if not known or not 0 < step_ns < max(passed_ns, 0) + _LEAP_NS:
