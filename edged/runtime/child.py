@@ -24,8 +24,8 @@ from edged.stages.capture.redact import redact
 
 _PR_SET_NAME = 15
 _TRACEBACK_CHARS = 20_000
-_MOST_DESCRIPTORS = {"publish": 2048}
-"""Each connection to the publisher takes one, and some 30 KB: strangers shall not have as many as the unit allows."""
+_MOST_DESCRIPTORS = {"publish": 16384}
+"""Each connection to the publisher takes one, and some 5 KB: strangers shall not have as many as the unit allows."""
 _ROLES = {
     "prepare": "edged.runtime.prepare_main",
     "capture": "edged.runtime.capture_main",

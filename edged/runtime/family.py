@@ -101,7 +101,7 @@ class Family:
             assert member.running is not None
             handle, _ = member.running
             if handle.wait(max(0.0, end - time.monotonic()) if member.ready else 0.0) is None:
-                if member.ready and member.source < 0:
+                if member.ready and member.source < 0 and patience_s > 0:
                     _LOG.warning("%s did not stop within %.1f s and is killed", member.label, patience_s)
                 handle.kill()
             self.bury(member)

@@ -36,8 +36,8 @@ _REFUSED_LONGEST_S = 600.0
 _DIED_LONGEST_S = 10.0
 """For processes that give no frame at all before they die."""
 _UNKILLABLE_S = 5.0
-_WAITS_S = 1.2
-"""Who waits says so twice a second."""
+_WAITS_S = 0.5 + _OVERSLEPT_S
+"""Who waits says so twice a second, and may have slept as long as we may without noticing."""
 
 
 class Order(Enum):

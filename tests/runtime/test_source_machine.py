@@ -219,7 +219,9 @@ def test_an_honest_wait_is_left_alone(seconds: float, had_frames: bool) -> None:
         source.phase(Phase.WAITING)
         source.run(0.5)
     source.now += seconds  # the machine was suspended
-    source.run(0.9)
+    source.run(TICK_S)
+    source.phase(Phase.WAITING)
+    source.run(0.5)
     assert "stalled" not in [state for state, _ in source.told]
     assert not source.orders
 
@@ -228,9 +230,9 @@ def test_a_wait_that_is_not_said_again_is_a_hang() -> None:
     source = Source()
     source.play([0.04] * 10, 0.04)
     source.phase(Phase.WAITING)
-    source.run(1.0)
+    source.run(1.4)
     assert not source.orders
-    source.run(0.3)
+    source.run(0.2)
     assert [order for _, order in source.orders] == [Order.KILL]
     source.machine.died(source.now, "the capture process was killed by signal 9")
     assert source.told[-1] == ("backoff", "the capture process hangs")

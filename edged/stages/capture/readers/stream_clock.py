@@ -25,8 +25,8 @@ class StreamClock:
 
     Attributes:
         period_ns: between two frames, by their timestamps; 0 while it is not known.
-        settled: whether a frame had to be waited for. Until then frames may all have waited since the stream was opened,
-            and nothing tells for how long.
+        settled: whether a frame had to be waited for. Until then all may have waited since the stream was opened, and
+            nothing tells for how long.
     """
 
     def __init__(self) -> None:
