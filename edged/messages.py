@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wire schema, version 1: what subscribers receive, in one place; parts of stats and thermal in their own modules.
+"""The wire schema, version 1: what subscribers receive, in one place; parts of larger messages in modules of their own.
 
 A message is ZeroMQ multipart: ``[topic, JSON]`` or ``[topic, JSON, blob…]``. Within version 1 fields are only ever
 added; readers ignore fields that they do not know.
@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from edged.messages_prediction import ClassScore, Detection, Dropped, FrameSize, Mask, ModelRef, Tensor, Timing
 from edged.messages_stats import Count, ProcessStats, Sustained, Verified, Window
 from edged.messages_thermal import (
     ClockSpeed,
@@ -22,6 +23,36 @@ from edged.messages_thermal import (
     Throttling,
     UnknownSensor,
 )
+
+__all__ = [
+    "BY_SCHEMA",
+    "EVENT",
+    "HEALTH",
+    "PREDICTIONS",
+    "STATS",
+    "THERMAL",
+    "ClassScore",
+    "DaemonState",
+    "Detection",
+    "Dropped",
+    "EngineHealth",
+    "Envelope",
+    "Event",
+    "FrameSize",
+    "Health",
+    "Mask",
+    "Message",
+    "ModelRef",
+    "Percentiles",
+    "Prediction",
+    "SourceHealth",
+    "SourceState",
+    "Stats",
+    "Tensor",
+    "Thermal",
+    "Timing",
+    "predictions_topic",
+]
 
 PREDICTIONS = "v1/predictions/"
 HEALTH = "v1/health/"
@@ -52,121 +83,6 @@ class Envelope(msgspec.Struct, kw_only=True):
     boot: str
     seq: Annotated[int, Meta(ge=1)]
     at: float
-
-
-class FrameSize(msgspec.Struct, kw_only=True):
-    """The source's picture.
-
-    Attributes:
-        width: pixels.
-        height: pixels.
-        file: name of the image, for ``dir://`` sources.
-    """
-
-    width: Count
-    height: Count
-    file: str | UnsetType = UNSET
-
-
-class Timing(msgspec.Struct, kw_only=True):
-    """Where the time went, milliseconds.
-
-    Attributes:
-        wait: from capture until the batch was closed.
-        copy: gathering or copying the batch to the device.
-        infer: the prepared graph, input and output step included.
-        postprocess: NMS and geometry.
-    """
-
-    wait: float
-    copy: float
-    infer: float
-    postprocess: float
-
-
-class Dropped(msgspec.Struct, kw_only=True):
-    """Frames of this source, since boot, that were taken but not published; the set of reasons may grow.
-
-    Attributes:
-        overwritten: a newer frame came before the device was ready for it.
-        stale: older than ``max_age_ms``.
-        decode_error: the source delivered something that is not a picture.
-        failed: lost with a process that died.
-        shutdown: still under way when the daemon stopped.
-    """
-
-    overwritten: Count = 0
-    stale: Count = 0
-    decode_error: Count = 0
-    failed: Count = 0
-    shutdown: Count = 0
-
-
-class ModelRef(msgspec.Struct, kw_only=True):
-    """Which engine computed it.
-
-    Attributes:
-        id: the model spec's id.
-        engine: key of the engine in the store; digest of the prepared graph where no engine was built.
-        backend: ``tensorrt`` or ``onnxruntime``.
-        precision: ``int8``, ``fp16``, ``tf32`` or ``fp32``.
-    """
-
-    id: str
-    engine: str
-    backend: str
-    precision: str
-
-
-class Detection(msgspec.Struct, kw_only=True):
-    """One detected object.
-
-    Attributes:
-        label: class name.
-        class_id: class number from 0.
-        score: 0 to 1.
-        box: x1, y1, x2, y2 in pixels of the source's picture, clipped to it.
-    """
-
-    label: str
-    class_id: Count
-    score: float
-    box: tuple[float, float, float, float]
-
-
-class ClassScore(msgspec.Struct, kw_only=True):
-    """One class of a classification, best first."""
-
-    label: str
-    class_id: Count
-    score: float
-
-
-class Mask(msgspec.Struct, kw_only=True):
-    """A segmentation mask: one class number a cell.
-
-    Attributes:
-        blob: index of the blob after the JSON that holds the mask, from 0.
-        shape: height, width of the mask's grid (the model's, without padding).
-        dtype: always ``uint8``.
-        encoding: ``png``.
-        box: the part of the source's picture that the grid covers, x1, y1, x2, y2 in its pixels.
-    """
-
-    blob: Count
-    shape: tuple[int, int]
-    dtype: str
-    encoding: str
-    box: tuple[float, float, float, float]
-
-
-class Tensor(msgspec.Struct, kw_only=True):
-    """One raw output tensor; its blob is C-ordered, little-endian."""
-
-    name: str
-    blob: Count
-    shape: list[int]
-    dtype: str
 
 
 class Prediction(Envelope, kw_only=True):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The settings tree: every key of the configuration, its type, bounds, default and meaning."""
+"""The settings tree: every key of the configuration, its type, bounds, default and meaning.
+
+The sections of sources and engines have modules of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,28 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from edged.problems import OWN_ERROR
+from edged.settings_base import LoosePath, Section, Text
+from edged.settings_engine import BuildSettings, EngineSettings
+from edged.settings_sources import SourceSettings, unique_names
 
-Text = Annotated[str, Field(min_length=1, max_length=4096)]
-BatchSize = Annotated[int, Field(ge=1, le=1024)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-def _path_text(value: Any) -> Any:
-    if value == "" or (isinstance(value, str) and "\0" in value):
-        raise ValueError("expected a path")
-    return value
-
-
-LoosePath = Annotated[Path, BeforeValidator(_path_text)]
+__all__ = [
+    "BuildSettings",
+    "CurveSettings",
+    "DaemonSettings",
+    "EngineSettings",
+    "HttpSettings",
+    "ModelSettings",
+    "MonitorSettings",
+    "PublishSettings",
+    "Settings",
+    "SourceSettings",
+    "default_name",
+    "default_state_dir",
+]
 
 
 def default_name() -> str:
@@ -53,46 +61,6 @@ def _unique_endpoints(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _unique_names(value: tuple[SourceSettings, ...]) -> tuple[SourceSettings, ...]:
-    names = [source.name for source in value]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            place = {"at": (index, "name"), "name": name}
-            raise PydanticCustomError(OWN_ERROR, "another source is already called {name}", place)
-    return value
-
-
-def _ordered(value: tuple[int, int, int]) -> tuple[int, int, int]:
-    if not value[0] <= value[1] <= value[2]:
-        raise ValueError("a profile is [min, opt, max] with min <= opt <= max")
-    return value
-
-
-def _a_part(value: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
-    if value is not None and not (value[0] < value[2] and value[1] < value[3]):
-        raise ValueError("a crop is [x1, y1, x2, y2] with x1 < x2 and y1 < y2, in fractions of the picture")
-    return value
-
-
-def _regions(value: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
-    for index, flat in enumerate(value):
-        corners = len(flat) >= 6 and len(flat) % 2 == 0 and len(flat) <= 200
-        if not corners and not (len(flat) == 4 and flat[0] < flat[2] and flat[1] < flat[3]):
-            what = "expected [x1, y1, x2, y2] with x1 < x2 and y1 < y2, or x, y of three corners or more"
-            raise PydanticCustomError(OWN_ERROR, what, {"at": (index,)})
-    return value
-
-
-def _no_more_than_slots(value: int, info: ValidationInfo) -> int:
-    slots = info.data.get("slots", value)  # absent where it was refused itself
-    if value > slots:
-        context = {"contexts": value, "slots": slots}
-        raise PydanticCustomError(
-            OWN_ERROR, "{contexts} contexts have no more than the work of {slots} slot(s); raise engine.slots", context
-        )
-    return value
-
-
 def _host_and_port(value: str) -> str:
     host, _, port = value.rpartition(":")
     if value and not (host and port.isascii() and port.isdecimal() and int(port) <= 65535):
@@ -100,13 +68,7 @@ def _host_and_port(value: str) -> str:
     return value
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True, protected_namespaces=()
-    )
-
-
-class DaemonSettings(_Section):
+class DaemonSettings(Section):
     """The daemon as a whole."""
 
     name: Annotated[
@@ -136,128 +98,20 @@ class DaemonSettings(_Section):
     ] = False
 
 
-class SourceSettings(_Section):
-    """Where frames come from."""
-
-    name: Annotated[
-        str, Field(pattern=r"^[a-z0-9_-]+$", max_length=100, description="Name in topics and metrics; unique.")
-    ]
-    uri: Annotated[SecretStr, Field(min_length=1, max_length=4096, description="What to open.")]
-    mode: Annotated[
-        Literal["live", "lossless"] | None,
-        Field(description="live: the latest frame wins; lossless: the source waits. Default by kind of source."),
-    ] = None
-    fps: Annotated[
-        Annotated[float, Field(gt=0.0, le=1000.0)] | None,
-        Field(description="Upper bound of the rate, frames/s; live skips frames before counting, lossless slows down."),
-    ] = None
-    loop: Annotated[bool, Field(description="Start files again at their end; frame_id goes on counting.")] = False
-    max_age_ms: Annotated[
-        float, Field(gt=0.0, le=3_600_000.0, description="Live only: older frames are dropped, never published.")
-    ] = 500.0
-    stall_s: Annotated[
-        Annotated[float, Field(ge=0.1, le=3600.0)] | None,
-        Field(
-            description="Without a frame for so long, a source is stalled and opened anew. Default: 1.5; lossless 10."
-        ),
-    ] = None
-    priority: Annotated[
-        int, Field(ge=-1000, le=1000, description="Higher goes first when the device cannot keep up.")
-    ] = 0
-    decode: Annotated[
-        Literal["auto", "software", "hardware"],
-        Field(description="Which decoder to use; auto falls back to software where hardware gives no picture."),
-    ] = "auto"
-    rotate: Annotated[
-        Literal[0, 90, 180, 270], Field(description="Degrees clockwise that set the picture upright for the model.")
-    ] = 0
-    crop: Annotated[
-        tuple[Fraction, Fraction, Fraction, Fraction] | None,
-        Field(description="Part the model sees: x1, y1, x2, y2 in fractions of the source's picture. Default: all."),
-        AfterValidator(_a_part),
-    ] = None
-    mask: Annotated[
-        tuple[tuple[Fraction, ...], ...],
-        Field(max_length=64, description="Regions blacked out: x1, y1, x2, y2 or the corners of a polygon; fractions."),
-        AfterValidator(_regions),
-    ] = ()
-
-
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """The model."""
 
     spec: Annotated[LoosePath, Field(description="The model spec.")]
 
 
-class EngineSettings(_Section):
-    """How the model runs."""
-
-    backend: Annotated[
-        Literal["auto", "tensorrt", "onnxruntime"],
-        Field(description="auto: TensorRT where there is a GPU and a built engine, else ONNX Runtime."),
-    ] = "auto"
-    precision: Annotated[
-        Literal["auto", "int8", "fp16", "tf32", "fp32"],
-        Field(description="auto: what the build chose; fp32 on ONNX Runtime without a built engine."),
-    ] = "auto"
-    device: Annotated[int, Field(ge=0, le=63, description="GPU index.")] = 0
-    max_batch: Annotated[
-        BatchSize | None,
-        Field(description="Most frames in a batch. Default: 8 on TensorRT; on ONNX Runtime the fastest at warm-up."),
-    ] = None
-    max_delay_ms: Annotated[
-        Annotated[float, Field(ge=0.0, le=10_000.0)] | None,
-        Field(description="Longest a frame waits for company, ms. Default: 4, or 0 where max_batch is 1."),
-    ] = None
-    slots: Annotated[int, Field(ge=1, le=8, description="Batches in flight; 2 = double-buffered.")] = 2
-    contexts: Annotated[
-        int,
-        Field(ge=1, le=8, description="Batches that TensorRT computes side by side, each with its activation memory."),
-        AfterValidator(_no_more_than_slots),
-    ] = 1
-    io: Annotated[Literal["auto", "copy", "mapped", "staged"], Field(description="How frames reach the GPU.")] = "auto"
-    threads: Annotated[int, Field(ge=0, le=1024, description="Threads of ONNX Runtime; 0 = all cores.")] = 0
-    build: Annotated[
-        Literal["never", "on-start", "serve-while-building"], Field(description="What to do without a valid engine.")
-    ] = "never"
-
-
-Profile = Annotated[tuple[BatchSize, BatchSize, BatchSize], AfterValidator(_ordered)]
-
-
-class BuildSettings(_Section):
-    """What edged-build-engine does; its command line overrides."""
-
-    profiles: Annotated[
-        tuple[Profile, ...],
-        Field(min_length=1, description="Batch min, opt, max of each optimization profile."),
-    ] = ((1, 4, 8),)
-    workspace_mb: Annotated[int, Field(ge=16, le=1 << 20, description="GPU memory the builder may use, MiB.")] = 1024
-    optimization_level: Annotated[int, Field(ge=0, le=5, description="Effort of the builder.")] = 3
-    aux_streams: Annotated[
-        Annotated[int, Field(ge=0, le=64)] | None,
-        Field(description="Streams beside the main one. Default: TensorRT's choice, or 0 with several contexts."),
-    ] = None
-    calibrator: Annotated[
-        Literal["search", "minmax", "entropy", "percentile"],
-        Field(description="How INT8 ranges are found; search tries all."),
-    ] = "search"
-    search: Annotated[bool, Field(description="Give layers back to FP16 until the bound holds.")] = True
-    bound: Annotated[
-        float, Field(ge=0.0, le=100.0, description="Accuracy INT8 may lose: points of mAP, top-1, mIoU.")
-    ] = 1.0
-    keep_float: Annotated[tuple[Text, ...], Field(description="Layer-name globs that are never quantized.")] = ()
-    plugins: Annotated[tuple[LoosePath, ...], Field(description="Custom-operator libraries to load.")] = ()
-
-
-class CurveSettings(_Section):
+class CurveSettings(Section):
     """Encryption and client keys of tcp endpoints; both keys are required once there is one."""
 
     secret_key_file: Annotated[LoosePath, Field(description="The device's secret key.")]
     authorized_keys_dir: Annotated[LoosePath, Field(description="Public keys of the clients that may subscribe.")]
 
 
-class PublishSettings(_Section):
+class PublishSettings(Section):
     """Where predictions go."""
 
     bind: Annotated[
@@ -272,7 +126,7 @@ class PublishSettings(_Section):
     curve: Annotated[CurveSettings | None, Field(description="Absent means no CURVE.")] = None
 
 
-class MonitorSettings(_Section):
+class MonitorSettings(Section):
     """What is measured while running."""
 
     interval_s: Annotated[float, Field(ge=0.1, le=3600.0, description="Seconds between two readings.")] = 1.0
@@ -284,7 +138,7 @@ class MonitorSettings(_Section):
     ] = 0
 
 
-class HttpSettings(_Section):
+class HttpSettings(Section):
     """The HTTP endpoint."""
 
     bind: Annotated[
@@ -298,14 +152,14 @@ def _masked(_uri: str) -> str:
     return "**********"
 
 
-class Settings(_Section):
+class Settings(Section):
     """Settings of the edged daemon."""
 
     daemon: DaemonSettings = Field(default_factory=DaemonSettings)
     sources: Annotated[
         tuple[SourceSettings, ...],
         Field(min_length=1, max_length=256, description="Where frames come from; at least one."),
-        AfterValidator(_unique_names),
+        AfterValidator(unique_names),
     ]
     model: ModelSettings
     engine: EngineSettings = Field(default_factory=EngineSettings)

@@ -9,6 +9,7 @@ from edged.engine.manifest import Manifest
 from edged.engine.store import model_folder, read_current, read_engine
 from edged.errors import EdgedError
 from edged.monitor.governor.loads import SmallerEngine
+from edged.records import TensorSpec
 from edged.runtime.briefing import Prepared
 
 
@@ -20,42 +21,59 @@ def smaller_engines(state_dir: Path, prepared: Prepared) -> list[SmallerEngine]:
         prepared: what runs.
 
     Returns:
-        None where the store cannot be read, or holds nothing else: the governor does without.
+        None at all where the store cannot be read, or holds nothing else: the governor does without.
     """
     model = prepared.model
     folder = model_folder(state_dir, model.id)
     try:
         current = read_current(folder).engines
-        own = read_engine(folder, model.engine).manifest
     except EdgedError:
         return []
-    found = []
+    own = _manifest(folder, model.engine)
+    found: list[SmallerEngine] = []
     for name, key in current.items():
         backend, _, _ = name.partition("/")
-        if backend != model.backend or key == model.engine:
+        if backend != model.backend or key in (model.engine, *(each.key for each in found)):
             continue
-        try:
-            other = read_engine(folder, key).manifest
-        except EdgedError:
+        other = _manifest(folder, key)
+        if other is None or not _fits(prepared, other, own):
             continue
-        cost = _cost(own, other)
-        if cost is not None and cost < 1 and _fits(own, other):
+        cost = _cost(model.precision, other, own)
+        if cost is not None and cost < 1:
             found.append(SmallerEngine(key, cost))
     return found
 
 
-def _fits(own: Manifest, other: Manifest) -> bool:
-    """Whether one may take the other's place in the same rings."""
-    outputs = [[it for it in manifest.tensors if it.role == "output"] for manifest in (own, other)]
-    shapes = [[(it.name, it.dtype, it.shape) for it in each] for each in outputs]
-    return shapes[0] == shapes[1] and (own.fixed_batch, own.max_batch) == (other.fixed_batch, other.max_batch)
+def _manifest(folder: Path, key: str) -> Manifest | None:
+    """Of an engine; None where it cannot be read, or is the prepared graph, which nobody built."""
+    try:
+        return read_engine(folder, key).manifest
+    except EdgedError:
+        return None
 
 
-def _cost(own: Manifest, other: Manifest) -> float | None:
-    """What a frame costs on the other, as a part of what it costs on the own; None where they were not compared."""
+def _fits(prepared: Prepared, other: Manifest, own: Manifest | None) -> bool:
+    """Whether an engine may take the place of what runs, in the same rings."""
+    roomy = other.max_batch is None or other.max_batch >= prepared.max_batch
+    if other.fixed_batch != prepared.fixed_batch or not roomy:
+        return False
+    if own is not None:
+        return _outputs(own) == _outputs(other)
+    return (
+        tuple(TensorSpec(name, dtype, shape[1:]) for name, dtype, shape in _outputs(other)) == prepared.outputs.tensors
+    )
+
+
+def _outputs(manifest: Manifest) -> list[tuple[str, str, tuple[int, ...]]]:
+    return [(it.name, it.dtype, it.shape) for it in manifest.tensors if it.role == "output"]
+
+
+def _cost(precision: str, other: Manifest, own: Manifest | None) -> float | None:
+    """What a frame costs on the other, as a part of what it costs now; None where they were not compared."""
     for manifest in (own, other):
-        times = {candidate.precision: candidate.latency_ms for candidate in manifest.candidates}
-        mine, its = times.get(own.fields.precision, {}), times.get(other.fields.precision, {})
+        candidates = () if manifest is None else manifest.candidates
+        times: dict[str, dict[str, float]] = {each.precision: each.latency_ms for each in candidates}
+        mine, its = times.get(precision, {}), times.get(other.fields.precision, {})
         batches = sorted(mine.keys() & its.keys(), key=_number)
         if batches and mine[batches[-1]] > 0:
             return its[batches[-1]] / mine[batches[-1]]

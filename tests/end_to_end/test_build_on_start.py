@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.daemon import Daemon, command_line, predictions, wait_until
+from support.daemon import START_S, Daemon, command_line, predictions, wait_until
 from support.engines import write_model
 from support.fixtures import StartDaemon
 from support.traces import assert_ended_clean, strange_lines
@@ -19,7 +20,9 @@ from support.traces import assert_ended_clean, strange_lines
 from edged.check import run_check
 from edged.engine.store import model_folder, read_current
 from edged.errors import EngineError
+from edged.graph.prepare import FOLDER, REPORT_FILE, spec_digest
 from edged.messages import Prediction
+from edged.model_file import load_spec
 
 BUILDER = "edged.engine.build_main"
 
@@ -44,12 +47,59 @@ def builders(daemon: Daemon) -> Iterator[int]:
             yield int(entry.name)
 
 
-def hold_in_the_middle(daemon: Daemon) -> int:
-    """Have the building process stand still once it is at work; returns its id."""
-    daemon.wait_for_log("preparing the model")
-    (builder,) = builders(daemon)
-    os.kill(builder, signal.SIGSTOP)
-    return builder
+class Pause:
+    """Holds a daemon's build where it has taken the store and is about to look for the prepared graph.
+
+    The report of the cache is a pipe: whoever reads it stands still until the writing end is closed.
+    """
+
+    def __init__(self, daemon: Daemon, spec: Path) -> None:
+        self._daemon = daemon
+        self._pipe = daemon.folder / "state" / FOLDER / spec_digest(load_spec(spec)) / REPORT_FILE
+        self._pipe.parent.mkdir(parents=True)
+        os.mkfifo(self._pipe)
+        self._end = -1
+
+    def wait(self) -> int:
+        """Start the daemon and wait until its builder stands still; returns the builder's process id."""
+        self._daemon.start()
+        wait_until(self._is_read, START_S, "build")
+        self._pipe.unlink()
+        (builder,) = builders(self._daemon)
+        os.kill(builder, signal.SIGSTOP)
+        return builder
+
+    def _is_read(self) -> bool:
+        assert self._daemon.process.poll() is None, self._daemon.output
+        try:
+            self._end = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody reads yet
+                raise
+        return self._end >= 0
+
+    def end(self) -> None:
+        """Let the build go on. Harmless twice."""
+        if self._end >= 0:
+            os.close(self._end)
+            self._end = -1
+
+
+Hold = Callable[[Daemon], tuple[int, Pause]]
+
+
+@pytest.fixture
+def hold(spec: Path) -> Iterator[Hold]:
+    """Starts a daemon and has its building process stand still in the middle."""
+    pauses: list[Pause] = []
+
+    def start(daemon: Daemon) -> tuple[int, Pause]:
+        pauses.append(Pause(daemon, spec))
+        return pauses[-1].wait(), pauses[-1]
+
+    yield start
+    for pause in pauses:
+        pause.end()
 
 
 def first_prediction(daemon: Daemon) -> Prediction:
@@ -92,9 +142,9 @@ def test_no_engine_is_built_where_the_prepared_graph_is_what_was_asked_for(daemo
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_ends_the_build_at_once(daemons: StartDaemon, spec: Path, number: int) -> None:
-    daemon = daemons(settings(spec)).start()
-    hold_in_the_middle(daemon)
+def test_a_stop_ends_the_build_at_once(daemons: StartDaemon, spec: Path, hold: Hold, number: int) -> None:
+    daemon = daemons(settings(spec))
+    hold(daemon)
     ended = daemon.stop(number, group=number == signal.SIGINT)
     assert ended.code == 0
     assert ended.seconds < 2
@@ -105,9 +155,9 @@ def test_a_stop_ends_the_build_at_once(daemons: StartDaemon, spec: Path, number:
     assert_ended_clean(daemon)
 
 
-def test_a_daemon_killed_while_building_takes_the_builder_with_it(daemons: StartDaemon, spec: Path) -> None:
-    daemon = daemons(settings(spec)).start()
-    hold_in_the_middle(daemon)
+def test_a_daemon_killed_while_building_takes_the_builder_with_it(daemons: StartDaemon, spec: Path, hold: Hold) -> None:
+    daemon = daemons(settings(spec))
+    hold(daemon)
     daemon.process.kill()
     assert daemon.wait(10) == -signal.SIGKILL
     wait_until(lambda: not list(builders(daemon)), 5, "end of the builder")
@@ -116,24 +166,26 @@ def test_a_daemon_killed_while_building_takes_the_builder_with_it(daemons: Start
     assert daemon.stop().code == 0
 
 
-def test_a_builder_that_is_killed_ends_the_daemon_in_one_line(daemons: StartDaemon, spec: Path) -> None:
-    daemon = daemons(settings(spec)).start()
-    os.kill(hold_in_the_middle(daemon), signal.SIGKILL)
+def test_a_builder_that_is_killed_ends_the_daemon_in_one_line(daemons: StartDaemon, spec: Path, hold: Hold) -> None:
+    daemon = daemons(settings(spec))
+    builder, _ = hold(daemon)
+    os.kill(builder, signal.SIGKILL)
     assert daemon.wait(10) == 70
     (line,) = strange_lines(daemon)
     assert line.startswith("edged: building: the building process was killed by signal 9")
     assert engines(daemon) == {}
 
 
-def test_a_second_instance_is_refused_before_it_builds(daemons: StartDaemon, spec: Path) -> None:
-    first = daemons(settings(spec)).start()
-    builder = hold_in_the_middle(first)
+def test_a_second_instance_is_refused_before_it_builds(daemons: StartDaemon, spec: Path, hold: Hold) -> None:
+    first = daemons(settings(spec))
+    builder, pause = hold(first)
     second = daemons({**settings(spec), "publish": {"bind": [first.endpoint]}}).start()
     begin = time.monotonic()
     assert second.wait(10) == 75
     assert time.monotonic() - begin < 5
     assert "already in use by the edged daemon" in second.output
     assert "looking for the engine" not in second.output
+    pause.end()
     os.kill(builder, signal.SIGCONT)
     assert first_prediction(first).model.precision == "int8"
     assert first.stop().code == 0

@@ -17,6 +17,8 @@ from edged.stages.publish.client import Subscriber
 
 SECONDS = 8.0
 SETTLE_S = 1.0
+ENOUGH = 16
+"""Predictions of each source that tell whether any is starved."""
 MAX_AGE_MS = 200
 NAMES = ("a", "b", "c")
 FPS = 60
@@ -54,11 +56,13 @@ def test_overloaded_live_sources_stay_fresh_fair_and_accounted(daemons: StartDae
         first = watch.until_health()
         family = [daemon.process.pid, *daemon.children()]
         memory: list[list[int]] = []
-        end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        counts: list[int] = [0]
+        begin = time.monotonic()
+        # A machine that is busy with other things infers less: then it takes longer to see how frames are shared out.
+        while (took := time.monotonic() - begin) < SECONDS or (min(counts) < ENOUGH and took < 5 * SECONDS):
             watch.record(0.5)
             memory.append([resident_bytes(pid) for pid in family])
-        counts = [len(watch.ids(name)) - before[name] for name in NAMES]
+            counts = [len(watch.ids(name)) - before[name] for name in NAMES]
         last = watch.until_health()
         assert_goes_on(sleeper)
         assert daemon.stop().code == 0
@@ -67,7 +71,7 @@ def test_overloaded_live_sources_stay_fresh_fair_and_accounted(daemons: StartDae
             watch.assert_accounted(name)
             taken = last.sources[name].captured - first.sources[name].captured
             assert taken >= 3 * (last.sources[name].published - first.sources[name].published), "no overload"
-    assert min(counts) > 15
+    assert min(counts) >= ENOUGH
     assert max(counts) <= 1.1 * min(counts) + 1
     assert len(watch.healths) >= SECONDS
     third = len(memory) // 3

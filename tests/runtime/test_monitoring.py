@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.engines import write_model
+from support.swapping import store_quicker
 
 from edged.engine.store import model_folder
+from edged.graph.prepare import FOLDER, prepare
 from edged.messages import Stats, Thermal
+from edged.model_file import load_spec
 from edged.monitor.governor.loads import SmallerEngine
 from edged.monitor.ledger.history import read
 from edged.monitor.ledger.sample import Latencies
@@ -36,6 +41,16 @@ from edged.shm.frame_table import CAPTURED
 FPS = 100
 ENVELOPE = {"device": "gate", "boot": "b", "seq": 1, "at": 1.0}
 SPEC = 'id = "tiny"\nonnx = "tiny.onnx"\ntask = "raw"\ndecoder = "raw"\n[input]\nsize = [32, 32]\n'
+
+
+def minimal(spec: Path, state: Path) -> dict[str, Any]:
+    """Settings with one source."""
+    return {
+        "daemon": {"name": "gate", "state_dir": state},
+        "sources": [{"name": "north", "uri": f"synthetic://shapes?fps={FPS}&size=32x32&cache=4"}],
+        "model": {"spec": spec},
+        "publish": {"bind": ["tcp://127.0.0.1:5999"]},
+    }
 
 
 class Hot:
@@ -60,13 +75,7 @@ class Rig:
     def __init__(self, folder: Path, **monitor: Any) -> None:
         (folder / "tiny.onnx").touch()
         (folder / "tiny.toml").write_text(SPEC)
-        content = {
-            "daemon": {"name": "gate", "state_dir": folder / "state"},
-            "sources": [{"name": "north", "uri": f"synthetic://shapes?fps={FPS}&size=32x32&cache=4"}],
-            "model": {"spec": folder / "tiny.toml"},
-            "publish": {"bind": ["tcp://127.0.0.1:5999"]},
-            "monitor": {"interval_s": 0.1, **monitor},
-        }
+        content = {**minimal(folder / "tiny.toml", folder / "state"), "monitor": {"interval_s": 0.1, **monitor}}
         self.folder = folder
         self.setup: Setup = resolve(Settings.model_validate(content))
         tensor = TensorSpec("y", "float32", (4,))
@@ -251,6 +260,43 @@ def test_what_was_tallied_since_is_what_came_since(before: list[int], since: lis
     # The rows beside it are untouched.
     assert board.row(0).beats == 0
     board.close()
+
+
+def test_threads_stay_as_many_as_they_are_at_first(rig: Callable[..., Rig]) -> None:
+    before = set(threading.enumerate())
+
+    def ours() -> list[str]:
+        return sorted(thread.name for thread in set(threading.enumerate()) - before)
+
+    it = rig()
+    assert ours() == ["ledger", "sensors"]
+    now = time.monotonic() - 200
+    for second in range(130):
+        it.look(now + second)
+        it.rings.board.tally.add(12_000_000)
+    assert ours() == ["ledger", "sensors"]
+    it.monitoring.close()
+    assert ours() == []
+
+
+def test_engines_that_were_found_quicker_are_smaller_ones(tmp_path: Path) -> None:
+    spec, state = write_model(tmp_path / "model"), tmp_path / "state"
+    big, small = store_quicker(state, spec, {"fp32": 10.0, "int8": 4.0})
+    setup = resolve(Settings.model_validate(minimal(spec, state)))
+    model = prepare(load_spec(spec), state / FOLDER)
+
+    def smaller(key: str, precision: str = "fp32", **plan: Any) -> list[SmallerEngine]:
+        engine = {"backend": "onnxruntime", "precision": precision, "key": key, "path": model.path, "max_batch": None}
+        body = {**msgspec.to_builtins(model), **plan}
+        found = briefing.prepared(setup, {"batch": 0, "engine": engine, "model": body})
+        return smaller_engines(state, found)
+
+    # One that was built, and the prepared graph, which was not.
+    assert smaller(big) == smaller("bare") == [SmallerEngine(small, 0.4)]
+    # No other one has as many outputs, or is quicker.
+    assert smaller("bare", outputs=[["other", "float32", [4]]]) == []
+    assert smaller("bare", fixed_batch=2) == []
+    assert smaller(small, "int8") == []
 
 
 def test_without_a_store_there_is_no_smaller_engine(tmp_path: Path, rig: Callable[..., Rig]) -> None:

@@ -6,18 +6,25 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.daemon import wait_until
 from support.manager import Manager, unused_name
 
+from edged.records import FrameRecord
 from edged.runtime.channel import Channel
 from edged.runtime.members import Member
 from edged.runtime.notify import Notifier
+from edged.runtime.rings import Rings
 from edged.runtime.watchdog import Watchdog, Work, WorkWatch, thread_states, write_stacks
+from edged.shm.output_table import OutputLayout
 
+STARTING_S = 0.5
 _CHILD = """
 import faulthandler, sys, time
 if sys.argv[1] == "catches":
@@ -125,6 +132,66 @@ def test_a_supervisor_that_hangs_is_written_down(tmp_path: Path) -> None:
         watchdog.close()
         notifier.close()
         assert not manager.said("WATCHDOG")
+
+
+class Fed:
+    """A watchdog over real shared memory, with a manager that takes what it is told."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.rings = Rings([True], slots=2, frame_bytes=192, outputs=OutputLayout(4, 2, ()))
+        self.members = Member("infer", "model", ready=True), Member("publish", "socket", ready=True)
+        self._manager = manager
+        self._notifier = Notifier(manager.address, manager.watchdog_s)
+        self._watchdog = Watchdog(self._notifier, list, starting_s=STARTING_S)
+        self._watchdog.begin()
+
+    def __call__(self) -> bool:
+        """Look; whether the manager was told."""
+        before = len(self._manager.said("WATCHDOG", "1"))
+        self._watchdog.look(self.rings, self.members)
+        return self._manager.listen(lambda: len(self._manager.said("WATCHDOG", "1")) > before, 0.1)
+
+    def capture(self) -> int:
+        """One more frame; returns its id."""
+        table = self.rings.frames[0]
+        slot = table.acquire()
+        assert slot is not None
+        return table.commit(slot, FrameRecord(0, 0, 1, 1, 8, 8, 8, 8), 1)
+
+    def close(self) -> None:
+        self._watchdog.close()
+        self._notifier.close()
+        self.rings.close()
+
+
+@pytest.fixture
+def fed() -> Iterator[Fed]:
+    with Manager(unused_name(), watchdog_s=60.0) as manager:
+        made = Fed(manager)
+        yield made
+        made.close()
+
+
+def test_a_child_that_hangs_starves_the_watchdog(fed: Fed) -> None:
+    assert fed()
+    frame = fed.capture()
+    assert not fed()  # both work, as far as anybody knows, but the frame does not get anywhere
+    assert not fed()
+    fed.rings.frames[0].settle(frame, published=True)
+    assert fed()
+    assert fed()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_that_is_replaced_and_does_not_begin_to_work_starves_it_too(fed: Fed, which: int) -> None:
+    fed.capture()
+    fed.members[which].ready = False
+    assert fed()
+    begin = time.monotonic()
+    wait_until(lambda: not fed(), 10, "hunger")
+    assert time.monotonic() - begin >= 0.8 * STARTING_S
+    fed.members[which].ready = True
+    assert not fed()  # it is there, and has done nothing yet
 
 
 def test_without_a_manager_there_is_no_thread() -> None:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +22,8 @@ from edged.runtime.web_server import LONGEST_HEAD, MOST_CONNECTIONS, Server
 from edged.shm.wake import Wake
 
 PATIENCE_S = 0.4
+UNHURRIED_S = 5.0
+"""Where nobody is to be waited for in vain: on a busy machine an answer takes a while."""
 BIG = b"x" * 16_000_000  # more than the kernel takes
 
 
@@ -33,10 +35,10 @@ def pages(path: str, accept: str) -> Answer:
 
 
 @contextmanager
-def serving(host: str = "127.0.0.1") -> Iterator[int]:
+def serving(host: str = "127.0.0.1", patience_s: float = UNHURRIED_S) -> Iterator[int]:
     """A server at a free port."""
     stop = Wake()
-    with Server(host, 0, pages, patience_s=PATIENCE_S) as server:
+    with Server(host, 0, pages, patience_s=patience_s) as server:
         thread = threading.Thread(target=server.serve_until, args=(stop,), name="http")
         thread.start()
         try:
@@ -55,6 +57,13 @@ def port() -> Iterator[int]:
         yield found
 
 
+@pytest.fixture
+def hurried() -> Iterator[int]:
+    """The same, of one that waits for nobody for long."""
+    with serving(patience_s=PATIENCE_S) as found:
+        yield found
+
+
 def ask(port: int, method: str = "GET", path: str = "/a", host: str = "127.0.0.1", **headers: str) -> tuple[int, str]:
     """Status and body."""
     connection = http.client.HTTPConnection(host, port, timeout=5)
@@ -68,13 +77,17 @@ def ask(port: int, method: str = "GET", path: str = "/a", host: str = "127.0.0.1
 
 def say(port: int, data: bytes) -> bytes:
     """All that comes back for these bytes, until the server ends the connection."""
+    said = b""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        try:
+        # A server that has heard enough ends the connection, and then there is no sending any more.
+        with suppress(ConnectionError):
             connection.sendall(data)
+        with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
-            return b"".join(iter(lambda: connection.recv(65536), b""))
-        except ConnectionError:
-            return b""
+        with suppress(ConnectionError):
+            while more := connection.recv(65536):
+                said += more
+    return said
 
 
 def test_get_and_head(port: int) -> None:
@@ -121,11 +134,11 @@ def test_whatever_is_sent_the_next_one_is_served() -> None:
         assert ask(port)[0] == 200
 
 
-def test_a_slow_request_is_ended_in_time_however_it_dribbles(port: int) -> None:
+def test_a_slow_request_is_ended_in_time_however_it_dribbles(hurried: int) -> None:
     begin = time.monotonic()
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", hurried), timeout=5) as connection:
         ended = False
-        while not ended and time.monotonic() - begin < 4:
+        while not ended and time.monotonic() - begin < 10:
             try:
                 connection.sendall(b"X")
                 connection.settimeout(0.05)
@@ -135,28 +148,28 @@ def test_a_slow_request_is_ended_in_time_however_it_dribbles(port: int) -> None:
             except ConnectionError:
                 ended = True
     assert ended
-    assert PATIENCE_S * 0.9 <= time.monotonic() - begin < PATIENCE_S + 1
+    assert PATIENCE_S * 0.9 <= time.monotonic() - begin < PATIENCE_S + 5
 
 
-def test_a_client_that_does_not_read_is_left(port: int) -> None:
+def test_a_client_that_does_not_read_is_left(hurried: int) -> None:
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        connection.connect(("127.0.0.1", port))
+        connection.connect(("127.0.0.1", hurried))
         connection.sendall(b"GET /big HTTP/1.1\r\n\r\n")
         wait_until(lambda: _busy() == 1, 5, "connection's thread")
         wait_until(lambda: not _busy(), 5, "end of the connection's thread")
-    assert ask(port)[0] == 200
+    assert ask(hurried)[0] == 200
 
 
-def test_connections_are_few_and_free_again(port: int) -> None:
-    waiting = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(MOST_CONNECTIONS)]
+def test_connections_are_few_and_free_again(hurried: int) -> None:
+    waiting = [socket.create_connection(("127.0.0.1", hurried), timeout=5) for _ in range(MOST_CONNECTIONS)]
     try:
         wait_until(lambda: _busy() == MOST_CONNECTIONS, 5, "thread for each connection")
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as one_more:
+        with socket.create_connection(("127.0.0.1", hurried), timeout=5) as one_more:
             assert one_more.recv(1) == b""  # at once, not when somebody's time is up
         assert _busy() == MOST_CONNECTIONS
         wait_until(lambda: not _busy(), 5, "end of those that say nothing")
-        assert ask(port)[0] == 200
+        assert ask(hurried)[0] == 200
     finally:
         for each in waiting:
             each.close()

@@ -23,7 +23,7 @@ CLIP = (
     "videotestsrc num-buffers=20 ! video/x-raw,format=I420,width=320,height=240,framerate=25/1"
     " ! x264enc tune=zerolatency ! h264parse ! matroskamux ! filesink name=file"
 )
-LONGEST = 20 * Gst.SECOND
+LONGEST = 60 * Gst.SECOND
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:

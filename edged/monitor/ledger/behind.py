@@ -17,7 +17,7 @@ _END_S = 0.5
 
 
 class Behind:
-    """In place of `edged.monitor.ledger.segments.append`; begins its thread with the first line.
+    """In place of `edged.monitor.ledger.segments.append`.
 
     What fails is raised by the next call, so that each failure is told of once, a line late.
     """
@@ -27,7 +27,9 @@ class Behind:
         self._failed: deque[OSError] = deque(maxlen=_MOST)
         self._change = threading.Condition()
         self._ended = False
-        self._thread: threading.Thread | None = None
+        # From the start, not with the first line: a family whose threads grow in number after a minute looks leaky.
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
 
     def __call__(self, folder: Path, line: bytes) -> None:
         """Have a line appended.
@@ -35,9 +37,6 @@ class Behind:
         Raises:
             OSError: an earlier one was not, or too many wait.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
-            self._thread.start()
         with self._change:
             if len(self._lines) >= _MOST:
                 raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
@@ -57,8 +56,7 @@ class Behind:
         with self._change:
             self._ended = True
             self._change.notify_all()
-        if self._thread is not None:
-            self._thread.join(_END_S)
+        self._thread.join(_END_S)
 
     def _run(self) -> None:
         while True:

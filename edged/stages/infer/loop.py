@@ -16,21 +16,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import cast
 
 from edged.records import Ready
 from edged.shm.board import Row
-from edged.shm.frame_table import COMMITS, ENDED
 from edged.shm.wake import Wake
 from edged.stages.infer.cost import Occupancy
+from edged.stages.infer.intake import Intake, Picks
 from edged.stages.infer.pipeline import SlotPipeline, Source
 
-Picks = Sequence[tuple[int, Ready]]
 Decide = Callable[
     [int, Mapping[int, Sequence[Ready]], Callable[[int], int], Container[int], int, int],
     tuple[Picks, Picks, int | None],
 ]
-_NONE: tuple[int, ...] = ()
 _COLLATE, _SUBMIT, _INFER, _DELIVER = range(4)
 _LONGEST_WAIT_S = 0.5
 _LOOK_S = 0.1
@@ -76,13 +73,7 @@ class InferLoop:
         self._asynchronous = asynchronous
         self._occupancy = Occupancy(lanes)
         given = dict(sources if isinstance(sources, Mapping) else enumerate(sources))
-        self._tables = {index: source.table for index, source in given.items()}
-        self._words = {index: table.words for index, table in self._tables.items()}
-        self._ended = _Ended(self._words)
-        self._writers = {index: Wake(source.wake_writer) for index, source in given.items()}
-        self._seen = dict.fromkeys(given, -1)
-        self._waiting: dict[int, list[Ready]] = {}
-        self._spent: dict[int, list[int]] = {}
+        self._intake = Intake(given)
         self._results = False
 
     def run(self, should_stop: Callable[[], bool]) -> None:
@@ -107,8 +98,7 @@ class InferLoop:
     def add(self, index: int, source: Source) -> None:
         """Take frames of one more source from now on."""
         self._pipeline.add(index, source)
-        self._tables[index], self._words[index] = source.table, source.table.words
-        self._writers[index], self._seen[index] = Wake(source.wake_writer), -1
+        self._intake.add(index, source)
 
     def decide_with(self, decide: Decide) -> None:
         """Batch by another policy from now on."""
@@ -116,21 +106,18 @@ class InferLoop:
 
     def retire(self, index: int) -> None:
         """Take nothing more of a source: what waits in its ring stays there."""
-        self._words.pop(index, None)
-        self._waiting.pop(index, None)
+        self._intake.retire(index)
 
     def remove(self, index: int) -> bool:
         """Forget a source that was retired; False as long as a batch under way has frames of it."""
-        if self._pipeline.holds(index) or index in self._spent:
+        if self._pipeline.holds(index) or not self._intake.remove(index):
             return False
         self._pipeline.remove(index)
-        del self._tables[index], self._writers[index], self._seen[index]
         return True
 
     def forget(self) -> None:
         """Forget what waited when this was last looked at: another process has taken frames since."""
-        self._waiting.clear()
-        self._seen = dict.fromkeys(self._tables, -1)
+        self._intake.forget()
 
     def drain(self, deadline_s: float) -> bool:
         """Deliver what is in flight within the time given; tells whether all of it was."""
@@ -162,9 +149,7 @@ class InferLoop:
         delivered = self._pipeline.deliver(release=False)
         assert delivered is not None
         self._results = True
-        spent = self._spent
-        for source, slots in delivered.held.items():
-            spent[source] = spent[source] + slots if source in spent else slots
+        self._intake.spend(delivered.held)
         elapsed = delivered.elapsed
         self._occupancy.delivered(wall, elapsed.copy_ns)
         self._row.beat()
@@ -178,13 +163,7 @@ class InferLoop:
         if self._results:
             self._results = False
             self._wake_publish.set()
-        while self._spent:
-            source, slots = self._spent.popitem()
-            table = self._tables[source]
-            if slots:
-                table.release(slots)
-            if not table.live:
-                self._writers[source].set()
+        self._intake.release()
 
     def _submit_next(self) -> int | None:
         """Submit a batch if one closes now.
@@ -196,16 +175,17 @@ class InferLoop:
             # Whatever comes meanwhile is looked at when it can be used.
             return None
         wall, cpu = time.monotonic_ns(), time.thread_time_ns()
-        self._refresh()
-        output = self._pipeline.output_slot() if self._waiting else None
+        intake = self._intake
+        waiting = intake.look()
+        output = self._pipeline.output_slot() if waiting else None
         if output is None:
             return None
         device = self._occupancy
         cost, free_ns, lead_ns = device.cost.estimate, device.free_ns(), device.lead_ns
-        batch, stale, wake_ns = self._decide(time.monotonic_ns(), self._waiting, cost, self._ended, free_ns, lead_ns)
+        batch, stale, wake_ns = self._decide(time.monotonic_ns(), waiting, cost, intake.ended, free_ns, lead_ns)
         if stale and not batch and not self._pipeline.in_flight:
             device.cost.doubt()
-        picks = self._take(batch, stale)
+        picks = intake.take(batch, stale)
         closed, begun, cpu = time.monotonic_ns(), cpu, time.thread_time_ns()
         self._row.add(_COLLATE, closed - wall, cpu - begun)
         if not picks:
@@ -217,93 +197,3 @@ class InferLoop:
         after = time.thread_time_ns() if self._asynchronous else time.process_time_ns()
         self._row.add(_SUBMIT, time.monotonic_ns() - closed, after - cpu)
         return 0
-
-    def _refresh(self) -> None:
-        """Look into the rings where something changed since the last look."""
-        seen = self._seen
-        for index, words in self._words.items():
-            commits = words[COMMITS]
-            if commits != seen[index]:
-                seen[index] = commits
-                frames = self._tables[index].ready()
-                if frames:
-                    self._waiting[index] = frames
-                else:
-                    self._waiting.pop(index, None)
-
-    def _take(self, batch: Picks, stale: Picks) -> list[tuple[int, Ready]]:
-        for source, frames in _by_source(stale).items():
-            if self._tables[source].drop_stale(frames) < len(frames):
-                self._seen[source] = -1
-            self._forget(source, frames)
-        picks: list[tuple[int, Ready]] = []
-        place, count = 0, len(batch)
-        while place < count:
-            pick = batch[place]
-            if place + 1 < count and batch[place + 1][0] == pick[0]:
-                place = self._take_several(batch, place, picks)
-            else:
-                self._take_one(pick, picks)
-                place += 1
-        return picks
-
-    def _take_one(self, pick: tuple[int, Ready], picks: list[tuple[int, Ready]]) -> None:
-        """Take the only frame of a source in a batch."""
-        source, frame = pick
-        spent = self._spent.get(source, _NONE)
-        if self._tables[source].take_one(frame, spent):
-            picks.append(pick)
-        else:
-            self._seen[source] = -1
-        if spent:
-            # Noted as an empty list: its source is still to be told of the space.
-            self._spent[source] = []
-        waiting = self._waiting
-        if len(waiting[source]) == 1:
-            del waiting[source]
-        else:
-            waiting[source] = waiting[source][1:]
-
-    def _take_several(self, batch: Picks, place: int, picks: list[tuple[int, Ready]]) -> int:
-        """Take the frames of the source at a place of a batch, which lie side by side; returns the next one's."""
-        first, source = place, batch[place][0]
-        frames: list[Ready] = []
-        while place < len(batch) and batch[place][0] == source:
-            frames.append(batch[place][1])
-            place += 1
-        spent = self._spent.get(source, _NONE)
-        taken = self._tables[source].take(frames, spent)
-        if spent:
-            self._spent[source] = []
-        if len(taken) == len(frames):
-            picks += batch[first:place]
-        else:
-            self._seen[source] = -1
-            picks += [(source, frame) for frame in taken]
-        self._forget(source, frames)
-        return place
-
-    def _forget(self, source: int, frames: list[Ready]) -> None:
-        waiting = self._waiting[source]
-        if len(frames) == len(waiting):
-            del self._waiting[source]
-            return
-        gone = {frame.frame_id for frame in frames}
-        self._waiting[source] = [frame for frame in waiting if frame.frame_id not in gone]
-
-
-def _by_source(picks: Picks) -> dict[int, list[Ready]]:
-    grouped: dict[int, list[Ready]] = {}
-    for source, frame in picks:
-        grouped.setdefault(source, []).append(frame)
-    return grouped
-
-
-class _Ended:
-    """The sources from which nothing more comes, by index; looked up only where somebody asks."""
-
-    def __init__(self, words: Mapping[int, memoryview]) -> None:
-        self._words = words
-
-    def __contains__(self, source: object) -> bool:
-        return source not in self._words or bool(self._words[cast("int", source)][ENDED])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -21,14 +20,14 @@ import zmq
 from edged.errors import SettingsError
 from edged.messages import BY_SCHEMA, EVENT, HEALTH, STATS, THERMAL, Health, Message, Prediction, predictions_topic
 from edged.stages.publish.address import DEFAULT_ENDPOINT
+from edged.stages.publish.received import Received, decode_mask, decode_tensors
 from edged.stages.publish.reconnect import Reconnector
 from edged.stages.publish.sequences import GapTracker
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from edged.stages.publish.security import ClientCurve
+
+__all__ = ["Received", "Subscriber", "decode_mask", "decode_tensors"]
 
 _DRAIN_LIMIT: Final = 10_000
 _MAX_BYTES: Final = 64 * 1024 * 1024
@@ -39,27 +38,6 @@ _TOPICS: Final = {
     "edged.stats/1": STATS,
     "edged.event/1": EVENT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """One message as it arrived.
-
-    Attributes:
-        topic: for example ``v1/predictions/north/``.
-        message: what it says; its class tells the kind.
-        blobs: binary parts that the message refers to by index.
-        raw: the JSON as it was sent, UTF-8, with fields that this version may not know.
-        lost: how many messages of this topic were lost right before it.
-        tail_lost: for health messages: how many messages of other topics turned out to be lost, by topic.
-    """
-
-    topic: str
-    message: Message
-    blobs: tuple[bytes, ...]
-    raw: bytes
-    lost: int = 0
-    tail_lost: Mapping[str, int] = field(default_factory=dict)
 
 
 class Subscriber:
@@ -184,7 +162,7 @@ class Subscriber:
             (zmq.LINGER, 0),
             (zmq.MAXMSGSIZE, max_bytes),
             (zmq.RECONNECT_IVL, 100),
-            (zmq.RECONNECT_IVL_MAX, 1000),
+            (zmq.RECONNECT_IVL_MAX, 250),
             # No heartbeats from this side: libzmq 4.3.5 aborts the process when one times out while the queue is full
             # of messages that nobody reads (zeromq/libzmq issue 4767). TCP itself notices that the daemon is gone.
             (zmq.TCP_KEEPALIVE, 1),
@@ -266,45 +244,3 @@ def _has_blobs(message: Message, count: int) -> bool:
     mask = [] if isinstance(message.mask, msgspec.UnsetType) else [message.mask.blob]
     tensors = [] if isinstance(message.tensors, msgspec.UnsetType) else [tensor.blob for tensor in message.tensors]
     return all(blob < count for blob in mask + tensors)
-
-
-def decode_mask(received: Received) -> NDArray[np.uint8]:
-    """The mask of a segmentation: class numbers, shape (height, width), on the grid of ``message.mask``. Needs OpenCV.
-
-    Raises:
-        ValueError: the message has no mask, or its blob is not the PNG it promises.
-    """
-    import cv2
-    import numpy as np
-
-    mask = received.message.mask if isinstance(received.message, Prediction) else msgspec.UNSET
-    if isinstance(mask, msgspec.UnsetType):
-        raise ValueError(f"the message on {received.topic} has no mask")
-    blob = np.frombuffer(received.blobs[mask.blob], np.uint8)
-    picture = cv2.imdecode(blob, cv2.IMREAD_UNCHANGED) if blob.size else None
-    if picture is None or picture.dtype != np.uint8 or picture.shape != mask.shape:
-        raise ValueError(f"the mask on {received.topic} is not a PNG of {mask.shape[0]} by {mask.shape[1]} bytes")
-    return np.asarray(picture, np.uint8)
-
-
-def decode_tensors(received: Received) -> dict[str, NDArray[np.generic]]:
-    """The raw output tensors by name, read-only views of the blobs. Needs numpy.
-
-    Raises:
-        ValueError: the message has no tensors, or a blob does not fit its shape and dtype.
-    """
-    import numpy as np
-
-    tensors = received.message.tensors if isinstance(received.message, Prediction) else msgspec.UNSET
-    if isinstance(tensors, msgspec.UnsetType):
-        raise ValueError(f"the message on {received.topic} has no tensors")
-    arrays = {}
-    for tensor in tensors:
-        try:
-            if not tensor.dtype.isalnum() or min(tensor.shape, default=0) < 0:
-                raise ValueError(f"{tensor.dtype!r} with shape {tensor.shape} is no array")
-            dtype = np.dtype(tensor.dtype).newbyteorder("<")
-            arrays[tensor.name] = np.frombuffer(received.blobs[tensor.blob], dtype).reshape(tensor.shape)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"tensor {tensor.name!r} on {received.topic}: {error}") from error
-    return arrays

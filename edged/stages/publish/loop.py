@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -27,19 +26,19 @@ from edged.messages import (
 )
 from edged.records import FrameRecord
 from edged.shm.board import Row
-from edged.shm.frame_table import AGE_P50_US, AGE_P99_US, RATE_MILLIHZ, Counts, FrameTable
+from edged.shm.frame_table import Counts
 from edged.shm.output_table import BatchTimes, OutputTable
 from edged.shm.pixels import OutputTensors
 from edged.shm.tally import Tally
 from edged.shm.wake import Wake
-from edged.stages.publish.hand_over import HandOver
+from edged.stages.publish.feeds import Feed, RecentAges
+
+__all__ = ["PROFILED", "Feed", "Identity", "Postprocess", "PublishLoop", "Result", "Send", "Task", "dropped"]
 
 _TAKE, _POSTPROCESS, _SEND = range(3)
 PROFILED = {"_take": "take"}
 """Stages that are methods of the loop, for `edged.ranges.Ranges.cover`; the others are functions that it is given."""
 Task = Literal["classification", "detection", "segmentation", "raw"]
-_RECENT_NS = 5_000_000_000
-_RECENT_FRAMES = 1024
 _TRIES = 2
 """A result that killed publish that often is not tried again: it would end the daemon."""
 
@@ -67,23 +66,6 @@ Postprocess = Callable[[Mapping[str, NDArray[np.generic]], int, FrameRecord], Re
 Send = Callable[[str, Prediction, Sequence[bytes]], None]
 
 
-@dataclass(slots=True)
-class Feed:
-    """One source, as publish sees it.
-
-    Attributes:
-        name: of the source.
-        table: its ring's counters.
-        max_age_ns: results older than this are dropped; None for lossless sources.
-        hand_over: takes what the verify process is to look at; None where there is none.
-    """
-
-    name: str
-    table: FrameTable
-    max_age_ns: int | None
-    hand_over: HandOver | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What every prediction says of its origin."""
@@ -99,32 +81,6 @@ class _Taken(NamedTuple):
     frames: list[FrameRecord]
     outputs: Mapping[str, NDArray[np.generic]]
     times: BatchTimes
-
-
-class RecentAges:
-    """Ages of the last seconds' messages of one source, for health."""
-
-    def __init__(self) -> None:
-        self._ages: deque[tuple[int, int]] = deque(maxlen=_RECENT_FRAMES)
-
-    def add(self, now_ns: int, age_ns: int) -> None:
-        """Note a published message."""
-        self._ages.append((now_ns, age_ns))
-
-    def store(self, table: FrameTable, now_ns: int) -> None:
-        """Write rate and percentiles where the supervisor reads them; -1 where there is nothing to tell."""
-        while self._ages and now_ns - self._ages[0][0] > _RECENT_NS:
-            self._ages.popleft()
-        words = table.words
-        if not self._ages:
-            words[AGE_P50_US], words[AGE_P99_US], words[RATE_MILLIHZ] = -1, -1, 0
-            return
-        ages = sorted(age for _, age in self._ages)
-        words[AGE_P50_US] = ages[len(ages) // 2] // 1000
-        words[AGE_P99_US] = ages[min(len(ages) - 1, len(ages) * 99 // 100)] // 1000
-        span = self._ages[-1][0] - self._ages[0][0]
-        # Intervals over their span: unlike frames over a window it does not jump as frames enter and leave.
-        words[RATE_MILLIHZ] = int((len(ages) - 1) * 1e12 / span) if span > 0 else 0
 
 
 class PublishLoop:
