@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,8 @@ def test_a_crowd_gets_nothing_and_takes_nothing(
         binds=[tcp], curve=load_server_curve(tmp_path / "daemon.key_secret", tmp_path / "authorized")
     )
     curve = load_client_curve(tmp_path / "daemon.key", tmp_path / "welcome.key_secret")
-    with Subscriber(tcp, curve=curve) as welcome:
+    with Subscriber(tcp, curve=curve) as welcome, closing(Crowd(tcp, curve.server)) as crowd:
         wait_until(publisher, lambda: publisher.prediction_subscriptions == 1)
-        crowd = Crowd(tcp, curve.server)
         heard = slowest = 0.0
         for _ in range(COUNT):
             crowd.come()
@@ -64,4 +64,3 @@ def test_a_crowd_gets_nothing_and_takes_nothing(
         assert "without a handshake" in said[1]
         assert publisher.remarks() == []
         wait_until(publisher, lambda: publisher.subscribers == 1)
-        crowd.close()
