@@ -123,6 +123,7 @@ def judge(report: Report, soak: Soak, visitors: Visitors, found: Sequence[Trend]
     """Put the figures into the report; returns what did not hold."""
     wrong = list(soak.tally.complaints)
     wrong += [f"{it.name}: counts changed: {it}" for it in found if not it.constant]
+    wrong += soak.tally.troubles
     wrong += [] if code == 0 else [f"the daemon ended with {code}"]
     replaced = soak.tally.events["process-replaced"]
     report.add(
@@ -132,6 +133,7 @@ def judge(report: Report, soak: Soak, visitors: Visitors, found: Sequence[Trend]
     report.add("visits of subscribers", visitors.visits, at_least=1)
     report.add("of these heard nothing", visitors.silent, at_most=0)
     report.add("processes replaced", replaced, at_most=0)
+    report.add("warnings and errors among the events", len(soak.tally.troubles), at_most=0)
     if found:
         steepest = max(found, key=lambda it: it.slope_mb_per_h)
         report.add(f"steepest memory ({steepest.name})", steepest.slope_mb_per_h, "MB/h", at_most=_MOST_MB_PER_H)

@@ -82,12 +82,14 @@ def trends(series: Sequence[Holding], *, warm_up_s: float, guests: Sequence[str]
 
     Args:
         series: all readings, each taken while the same settings held.
-        warm_up_s: seconds at the beginning that do not count.
+        warm_up_s: seconds at the beginning of each process that do not count.
         guests: processes that come and go as they should.
     """
     kept: dict[tuple[str, int], list[Holding]] = {}
+    # Those of the beginning are not read right away.
+    born: dict[int, float] = {each.pid: 0.0 for each in series if each.at_s == series[0].at_s}
     for each in series:
-        if each.at_s >= warm_up_s and each.name not in guests:
+        if each.at_s >= born.setdefault(each.pid, each.at_s) + warm_up_s and each.name not in guests:
             kept.setdefault((each.name, each.pid), []).append(each)
     return [_trend(name, found) for (name, _), found in kept.items() if len(found) > 2]
 

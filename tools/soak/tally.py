@@ -25,6 +25,7 @@ class Tally:
         lost: messages of a topic that did not arrive.
         events: by kind.
         oldest_ms: the highest age seen, by source.
+        troubles: what events of severity warning and error said.
         complaints: what was not as it must be.
         health: the newest.
     """
@@ -35,6 +36,7 @@ class Tally:
     lost: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     oldest_ms: dict[str, float] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     health: Health | None = None
     _frames: dict[str, int] = field(default_factory=dict)
@@ -57,6 +59,12 @@ class Tally:
                 self.complain(f"not conserved: {error}")
         elif isinstance(message, Event):
             self.events[message.kind] += 1
+            if (
+                message.severity != "info"
+                and message.kind != "reload-refused"
+                and len(self.troubles) < _MOST_COMPLAINTS
+            ):
+                self.troubles.append(f"{message.kind}: {message.text}")
 
     def complain(self, text: str) -> None:
         """Note what is wrong; the first ones are enough."""
