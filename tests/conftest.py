@@ -5,7 +5,7 @@ import signal
 
 pytest_plugins = ["support.fixtures"]
 
-# A shell starts what runs in its background with Ctrl-C ignored, and every child would inherit that: tests of Ctrl-C want
-# what a terminal gives.
+# A shell starts what runs in its background with Ctrl-C ignored, and every child would inherit that: tests of Ctrl-C
+# want what a terminal gives.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
