@@ -43,18 +43,26 @@ class Launcher(Protocol):
         ...
 
 
-class _Process:
+class ProcessHandle:
+    """A child that is a process.
+
+    Args:
+        process: as it was started.
+    """
+
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self.pid = process.pid
 
     def wait(self, timeout_s: float) -> int | None:
+        """Exit status once it is gone; None when it still runs."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
 
     def kill(self) -> None:
+        """End it at once."""
         self._process.kill()
 
 
@@ -77,7 +85,7 @@ class ProcessLauncher:
                 process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return _Process(process), mine
+        return ProcessHandle(process), mine
 
 
 class _Thread:

@@ -14,6 +14,7 @@ from support.daemon import wait_until
 from edged.records import FrameRecord, TensorSpec
 from edged.runtime.channel import Channel
 from edged.runtime.hang import INFER_S, PUBLISH_S, HangWatch
+from edged.runtime.launch import ProcessHandle
 from edged.runtime.members import Member
 from edged.runtime.rings import Rings
 from edged.shm.board import INFER_ROW
@@ -23,28 +24,16 @@ from edged.shm.output_table import BatchTimes, OutputLayout
 FRAME = FrameRecord(0, 0, 1, 2, 8, 8, 8, 8)
 
 
-class _Handle:
+def _sleeping() -> ProcessHandle:
     """A real process that sleeps."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        self.pid = self._process.pid
-
-    def wait(self, timeout_s: float) -> int | None:
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def kill(self) -> None:
-        self._process.kill()
+    return ProcessHandle(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]))
 
 
 class _Bench:
     def __init__(self) -> None:
         layout = OutputLayout(2, 1, (TensorSpec("a", "float32", (1,)),))
         self.rings = Rings([True], slots=1, frame_bytes=192, outputs=layout)
-        self.handles = [_Handle(), _Handle()]
+        self.handles = [_sleeping(), _sleeping()]
         self.infer, self.publish = Member("infer", "model"), Member("publish", "socket")
         for member, handle in zip((self.infer, self.publish), self.handles, strict=True):
             channel, other = Channel.pair()

@@ -14,6 +14,7 @@ from edged.config import SourceSettings
 from edged.errors import SourceError
 from edged.records import FrameRecord, TensorSpec
 from edged.runtime.channel import Channel, ChannelClosedError, Note
+from edged.runtime.launch import ProcessHandle
 from edged.runtime.members import Member
 from edged.runtime.rings import Rings
 from edged.runtime.setup import SourceSetup
@@ -31,21 +32,11 @@ def setup(name: str, uri: str = CAMERA, **settings: Any) -> SourceSetup:
     return SourceSetup(made, parsed, parsed.live_by_default if made.mode is None else made.mode == "live", None)
 
 
-class Sleeper:
-    """A process that does nothing, as a handle."""
+class Sleeper(ProcessHandle):
+    """A process that does nothing."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(["sleep", "60"])
-        self.pid = self._process.pid
-
-    def wait(self, timeout_s: float) -> int | None:
-        try:
-            return self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def kill(self) -> None:
-        self._process.kill()
+        super().__init__(subprocess.Popen(["sleep", "60"]))
 
 
 class House:

@@ -23,7 +23,7 @@ from edged.engine.int8.correct import WITH_CHANNELS, correctable
 from edged.engine.int8.graph import Links, integer
 from edged.engine.int8.plan import QuantizationPlan
 from edged.engine.int8.view import Candidate, GraphView
-from edged.engine.int8.write import PREFIX, weight_scales
+from edged.engine.int8.write import PREFIX, copied, rewire, weight_scales
 
 MEANS = f"{PREFIX}means"
 """Output, float32 [N, M]: for each node that can be corrected the mean of each channel (axis 1) as it is in float, then
@@ -131,12 +131,12 @@ class _Writer:
         """Put a twin beside a node, and a switch behind both."""
         node = self._nodes[candidate.key]
         nodes = self._new.setdefault(candidate.key, [])
-        twin = _copied(node)
+        twin = copied(node)
         twin.name = f"{PREFIX}twin/{candidate.key}"
         for name in candidate.inputs:
-            _rewire(twin, name, self._round(name, nodes))
+            rewire(twin, name, self._round(name, nodes))
         if candidate.weights is not None:
-            _rewire(twin, candidate.weights, self._weights(candidate.weights, candidate.axis))
+            rewire(twin, candidate.weights, self._weights(candidate.weights, candidate.axis))
         result = node.output[0]
         own, rounded = f"{PREFIX}float/{result}", f"{PREFIX}twin/{result}"
         node.output[0], twin.output[0] = own, rounded
@@ -151,8 +151,8 @@ class _Writer:
         """Put all new nodes in their places."""
         if self._told:
             self._new["means"] = [_node("Concat", self._told, MEANS, axis=1)]
-        kept = [_copied(one) for key, node in self._nodes.items() for one in self._new.get(key, [node])]
-        kept += map(_copied, self._new.get("means", []))
+        kept = [copied(one) for key, node in self._nodes.items() for one in self._new.get(key, [node])]
+        kept += map(copied, self._new.get("means", []))
         del self._model.graph.node[:]
         self._model.graph.node.extend(kept)
 
@@ -212,15 +212,3 @@ def fake_quantized(weights: NDArray[np.float32], axis: int | None) -> NDArray[np
 
 def _node(kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:
     return helper.make_node(kind, list(inputs), [output], name=output, **attributes)
-
-
-def _rewire(node: onnx.NodeProto, old: str, new: str) -> None:
-    for place, name in enumerate(node.input):
-        if name == old:
-            node.input[place] = new
-
-
-def _copied(node: onnx.NodeProto) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    return copy

@@ -86,11 +86,11 @@ class _Writer:
         node = self._nodes[candidate.key]
         for name in candidate.inputs:
             scale = np.array(self._plan.scales[name], np.float32)
-            self._rewire(node, name, self._pair(candidate.key, name, scale, None))
+            rewire(node, name, self._pair(candidate.key, name, scale, None))
         if candidate.weights is not None:
             scales = weight_scales(self._weights(candidate.weights), candidate.axis)
             pair = self._pair(candidate.key, candidate.weights, scales, candidate.axis)
-            self._rewire(node, candidate.weights, pair)
+            rewire(node, candidate.weights, pair)
         correction = self._plan.bias.get(candidate.key)
         if correction is not None:
             self._correct(node, np.array(correction, np.float32))
@@ -98,7 +98,7 @@ class _Writer:
     def finish(self) -> None:
         """Put all new nodes in their places."""
         nodes = [one for key, node in self._nodes.items() for one in (*self._before.get(key, ()), node)]
-        kept = [_copied(node) for node in nodes]
+        kept = [copied(node) for node in nodes]
         del self._model.graph.node[:]
         self._model.graph.node.extend(kept)
 
@@ -138,14 +138,16 @@ class _Writer:
         self._model.graph.initializer.append(numpy_helper.from_array(values, name))
         return name
 
-    @staticmethod
-    def _rewire(node: onnx.NodeProto, old: str, new: str) -> None:
-        for place, name in enumerate(node.input):
-            if name == old:
-                node.input[place] = new
+
+def rewire(node: onnx.NodeProto, old: str, new: str) -> None:
+    """Let a node read another value wherever it read the old one."""
+    for place, name in enumerate(node.input):
+        if name == old:
+            node.input[place] = new
 
 
-def _copied(node: onnx.NodeProto) -> onnx.NodeProto:
+def copied(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A copy of a node."""
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     return copy
