@@ -155,7 +155,7 @@ def test_a_revoked_client_is_cut_off_and_the_others_come_back(
         assert all(each.receive(5) for each in (one, two, local))
         revoke(folder, "two")
         begin = time.monotonic()
-        wait_until(publisher, lambda: come_back(one) and publisher.poll_subscriptions() == 4)
+        wait_until(publisher, lambda: come_back(one) and publisher.poll_subscriptions() >= 4)
         assert time.monotonic() - begin < 2
         wait_until(publisher, lambda: publisher.subscribers == 2)
         publish()
@@ -165,8 +165,10 @@ def test_a_revoked_client_is_cut_off_and_the_others_come_back(
         wait_until(publisher, lambda: bool(publisher.handshake_failures))
         assert any("refused" in text for text in publisher.remarks())
         authorise(folder, keys / "two.key")
-        # ZeroMQ does not try again by itself after it was told that a key is no good.
         with Subscriber(tcp, curve=curve("two")) as again:
-            wait_until(publisher, lambda: publisher.poll_subscriptions() == 5)
-            publish()
-            assert again.receive(5)
+
+            def heard() -> bool:
+                publish()
+                return again.receive(0.05) is not None
+
+            wait_until(publisher, heard)
