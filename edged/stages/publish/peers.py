@@ -38,8 +38,8 @@ class PeerCounter:
 
     The monitor names the descriptor when a connection is accepted and when it ends, but not when its handshake
     succeeds or fails. Handshakes take well under a millisecond, so a success belongs to the newest connection still
-    waiting for one; a failure right before an end belongs to that end, which sets a wrong guess right. The count may be
-    off by one while a silent connection waits for its handshake to time out, and is exact again afterwards.
+    waiting for one; a failure belongs to the next end, which sets a wrong guess right. The count may be off by one
+    while a silent connection waits for its handshake to time out, and is exact again afterwards.
 
     Attributes:
         handshake_failures: connections that ended without a handshake: port scanners, wrong keys, wrong socket types.
@@ -49,7 +49,7 @@ class PeerCounter:
         self.handshake_failures = 0
         self._waiting: dict[int, str] = {}
         self._connected: dict[int, str] = {}
-        self._failed_before = False
+        self._failures = 0  # whose connection has not ended yet
 
     @property
     def connected(self) -> int:
@@ -74,9 +74,10 @@ class PeerCounter:
         elif event == "closed":
             self._waiting = {each: at for each, at in self._waiting.items() if at != endpoint}
             self._connected = {each: at for each, at in self._connected.items() if at != endpoint}
+        elif event == "failed":
+            self._failures += 1
         elif event == "disconnected":
             self._end(descriptor)
-        self._failed_before = event == "failed"
 
     def _succeed(self) -> None:
         if self._waiting:
@@ -84,11 +85,16 @@ class PeerCounter:
             self._connected[newest] = endpoint
 
     def _end(self, descriptor: int) -> None:
+        failed = self._failures > 0
+        if failed:
+            self._failures -= 1
         if descriptor in self._waiting:
             del self._waiting[descriptor]
             self.handshake_failures += 1
-            return
-        self._connected.pop(descriptor, None)
-        if self._failed_before:
-            self.handshake_failures += 1
-            self._succeed()
+        else:
+            self._connected.pop(descriptor, None)
+            if failed:
+                self.handshake_failures += 1
+                self._succeed()
+        if not self._waiting:
+            self._failures = 0  # there is nobody left whose it could be

@@ -71,3 +71,15 @@ def test_exact_once_every_handshake_is_decided(steps: list[tuple[int, bool, obje
         failures += 1
     assert peers.connected == sum(open_peers.values())
     assert peers.handshake_failures == failures
+
+
+def test_a_success_between_a_failure_and_its_end_goes_to_the_right_one() -> None:
+    peers = PeerCounter()
+    peers.note("accepted", 32)
+    peers.note("accepted", 47)
+    peers.note("failed", 400)
+    peers.note("succeeded", 0)
+    peers.note("disconnected", 47)
+    assert (peers.connected, peers.handshake_failures) == (1, 1)
+    peers.note("disconnected", 32)
+    assert (peers.connected, peers.handshake_failures) == (0, 1)
