@@ -54,7 +54,9 @@ def play(text: str) -> dict[str, Any]:
         frames, caps = frames + 1, sample.get_caps().to_string()
     # The last word may come a moment after the last frame.
     last = made.get_bus().timed_pop_filtered(LONGEST, Gst.MessageType.EOS | Gst.MessageType.ERROR)
-    failure = last if last is not None and last.type == Gst.MessageType.ERROR else None
+    if last is not None and last.type == Gst.MessageType.EOS:
+        last = made.get_bus().timed_pop_filtered(Gst.SECOND // 2, Gst.MessageType.ERROR)
+    failure = last
     made.set_state(Gst.State.NULL)
     return {"error": failure.parse_error()[0].message} if failure else {"frames": frames, "caps": caps}
 
