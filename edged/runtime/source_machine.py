@@ -229,7 +229,9 @@ class SourceMachine:
 
     def _judge_silence(self, now: float, since: float, interval_s: float) -> Order:
         frames = self._frames - self._frames_before
-        # The rate of the connection before is believed, unless it proved wrong: cameras are slower by night.
+        # The rate of the connection before is believed, unless it proved wrong: cameras are slower by night. Whoever
+        # gave some frames has shown a rate anew, however that connection ended.
+        self._distrusts_rate = self._distrusts_rate and frames < _ENOUGH_FRAMES
         known = interval_s > 0.0 and frames >= (_ENOUGH_FRAMES if self._distrusts_rate else 1)
         deadlines = self._deadlines
         limit_s = max(deadlines.stall, _USUAL_TIMES * interval_s) if known else max(deadlines.first, deadlines.stall)
@@ -240,7 +242,7 @@ class SourceMachine:
         heard = min(max(since, self._broken_at), since + deadlines.first)
         if self.state == "live" or not self._late(now, heard + (_REPLACE_AFTER if known else 1.0) * limit_s):
             return Order.NOTHING
-        self._distrusts_rate = frames < _ENOUGH_FRAMES
+        self._distrusts_rate = self._distrusts_rate or 0 < frames < _ENOUGH_FRAMES
         return self._kill(now, text)
 
     def _late(self, now: float, deadline: float) -> bool:

@@ -189,6 +189,34 @@ def test_unless_it_proves_wrong() -> None:
     assert len(source.orders) == kills
 
 
+def test_a_rate_that_was_shown_anew_is_believed_again() -> None:
+    """A connection that ran well wipes out what the one before it made us doubt."""
+    source = Source()
+    source.play([0.04] * 20, 0.04)
+    again(source)
+    source.play([0.04] * 2, 0.04)
+    source.run(2.0)
+    assert source.orders[-1][1] is Order.KILL
+    for frames in (20, 2):
+        again(source)
+        source.play([0.04] * frames, 0.04)
+    kills = len([order for _, order in source.orders if order is Order.KILL])
+    source.run(2.0)
+    assert len([order for _, order in source.orders if order is Order.KILL]) == kills + 1
+
+
+def test_a_connection_without_a_frame_says_nothing_about_the_rate() -> None:
+    source = Source()
+    source.play([0.04] * 20, 0.04)
+    again(source)
+    source.run(10.5)
+    assert source.orders[-1][1] is Order.KILL
+    again(source)
+    source.frame()
+    source.run(2.0)
+    assert source.told[-1][0] == "stalled"
+
+
 def test_it_says_when_to_look_again() -> None:
     source = Source()
     source.play([0.04] * 20, 0.04)

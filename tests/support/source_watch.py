@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ from support.daemon import Daemon
 from support.watch import Watch
 
 GRIEF = ("stalled", "backoff", "failed")
+_ENOUGH_FRAMES = 5
 
 
 class Change(NamedTuple):
@@ -92,6 +93,17 @@ class SourceWatch(Watch):
             return bool(known) and known[-1].state == "live"
 
         self.until(live, timeout_s, f"news that {source} is live")
+
+    def until_steady(self, source: str, timeout_s: float) -> None:
+        """Wait until a source is live and has given enough frames since to have shown its rate."""
+        self.until_live(source, timeout_s)
+        since_s = self.changes[source][-1].at_s
+
+        def steady() -> bool:
+            captured = (each.captured_monotonic_ns / 1e9 for each in reversed(self.predictions[source]))
+            return sum(1 for _ in takewhile(lambda at_s: at_s > since_s, captured)) >= _ENOUGH_FRAMES
+
+        self.until(steady, timeout_s, f"frames of {source} in a row")
 
     def until_back(self, source: str, since_s: float, timeout_s: float) -> float:
         """Wait for a prediction whose frame was captured after a moment; returns how long after it that came."""

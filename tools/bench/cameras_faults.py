@@ -66,7 +66,7 @@ def one_cycle(each: Scene, fault: Fault, film: Film, outage_s: float, before: Ce
     each.watch.record(outage_s)
     fault.heal(camera, film.path)
     back = each.watch.until_back(VICTIM, time.monotonic(), WAIT_S)
-    each.watch.until_live(VICTIM, WAIT_S)
+    each.watch.until_steady(VICTIM, WAIT_S)
     after = wait_for_census(each.daemon, each.watch, before, _REST_S)
     leak = differences(before, after)
     return Cycle(fault.name, seen, back, leak, f"{change.state}: {change.reason}", resident_mb(each.daemon))

@@ -42,7 +42,7 @@ def one_strike(each: Scene, how: str, before: Census) -> tuple[float, float, str
     replaced = replaced_after(each.daemon, VICTIM, old, begin, WAIT_S)
     # A frame of the old process may still have been taken just after it was struck.
     back = each.watch.until_back(VICTIM, begin + replaced, WAIT_S) + replaced
-    each.watch.until_live(VICTIM, WAIT_S)
+    each.watch.until_steady(VICTIM, WAIT_S)
     after = wait_for_census(each.daemon, each.watch, before, _REST_S)
     return replaced, back, differences(before, after)
 
