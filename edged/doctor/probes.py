@@ -101,12 +101,27 @@ def opencv(tell: Tell, _request: dict[str, Any]) -> None:
     tell(version=cv2.__version__, at=_place(cv2))
     build = cv2.getBuildInformation()
     tell(
-        ffmpeg=_built_with(build, "FFMPEG"),
         v4l2=_built_with(build, "v4l/v4l2"),
         gstreamer=_built_with(build, "GStreamer"),
     )
     tell(doing="resizing a picture with OpenCV")
     cv2.resize(np.zeros((8, 8, 3), np.uint8), (4, 4), dst=np.empty((4, 4, 3), np.uint8))
+
+
+def ffmpeg(tell: Tell, _request: dict[str, Any]) -> None:
+    """FFmpeg as PyAV brings it, and the decoders that cameras need."""
+    tell(doing="importing PyAV")
+    import av
+    import av.codec
+
+    tell(version=av.__version__, at=_place(av))
+    tell(libavcodec=".".join(map(str, av.library_versions["libavcodec"])))
+    known = av.codec.codecs_available
+    tell(
+        missing=[
+            shown for name, shown in (("h264", "H.264"), ("hevc", "H.265"), ("mjpeg", "MJPEG")) if name not in known
+        ]
+    )
 
 
 def onnxruntime(tell: Tell, _request: dict[str, Any]) -> None:
@@ -160,5 +175,6 @@ PROBES: dict[str, Callable[[Tell, dict[str, Any]], None]] = {
     "tensorrt": tensorrt,
     "facts": facts,
     "opencv": opencv,
+    "ffmpeg": ffmpeg,
     "onnxruntime": onnxruntime,
 }

@@ -8,6 +8,7 @@ from edged.doctor.checks.cameras import CAPTURE_DEVICES, NETWORK_CAMERAS
 from edged.doctor.checks.cuda import CUDA_BINDINGS, CUDA_VERSION, GPU
 from edged.doctor.checks.driver import DEVICE_NODES, DRIVER, DRIVER_LIBRARY, NVIDIA_UVM
 from edged.doctor.checks.engine import ENGINE
+from edged.doctor.checks.ffmpeg import FFMPEG
 from edged.doctor.checks.heat import TEMPERATURE, THROTTLING
 from edged.doctor.checks.kernel import CLOCK_SOURCE, KERNEL, TIME_SYNC
 from edged.doctor.checks.limits import CGROUP, FILE_DESCRIPTORS, MEMLOCK
@@ -35,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     TENSORRT_FIT,
     NUMPY,
     OPENCV,
+    FFMPEG,
     ONNXRUNTIME,
     SETTINGS,
     MODEL,

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 
 from edged.stages.capture.readers.base import quiet_environment
 
@@ -27,6 +29,7 @@ from edged.stages.capture.crop import ViewPlan
 from edged.stages.capture.fit import FitPlan, Fitter
 from edged.stages.capture.loop import CaptureLoop
 from edged.stages.capture.pacing import Pacer, RateCap
+from edged.stages.capture.page_reuse import keep_pages
 from edged.stages.capture.progress import Progress
 from edged.stages.capture.readers import open_reader
 from edged.stages.capture.readers.base import DecodeError, Patience, Reader, ReadFailedError, notes_of, pass_over
@@ -37,12 +40,14 @@ WITHOUT_CLOCK = ("file", "dir", "synthetic")
 """Kinds of sources that give a frame whenever they are asked for one, and the same frames every time."""
 _MOST_DEATHS = 3
 _LOOK_S = 60.0
+_TELL_SIZE_S = 60.0
 
 
 def serve(_name: str, control: Control) -> None:
     """Capture one source until it ends, can never work, or is to stop."""
     # One picture is resized at a time and every source has a process: more threads would only fight over the cores.
     cv2.setNumThreads(1)
+    keep_pages()
     control.tell("hello")
     note = control.expect("configure")
     _Capture(control, msgspec.convert(note.body, CapturePlan), note.fds).run()
@@ -74,6 +79,8 @@ class _Capture:
         self._decode = plan.decode
         self._loop: CaptureLoop | None = None
         self._ordered = True
+        self._size: tuple[int, int] | None = None
+        self._told_size_at = -math.inf
         on_disk = self._source.kind in WITHOUT_CLOCK
         # A lossless source goes on where it was when it was closed: nothing twice, nothing lost.
         self._resumes = on_disk and not self._table.live and not plan.repeat
@@ -140,7 +147,18 @@ class _Capture:
             repeat=self._plan.repeat,
             pause=self._control.pause,
             sampler=self._sampler,
+            sized=self._sized,
         )
+
+    def _sized(self, height: int, width: int) -> None:
+        """Tell of another picture size, in mid-stream or after a new try; in a folder every picture has its own."""
+        before, self._size = self._size, (height, width)
+        if before in (None, self._size) or self._source.kind == "dir":
+            return
+        now = time.monotonic()
+        if now - self._told_size_at >= _TELL_SIZE_S:
+            self._told_size_at = now
+            self._control.tell("resized", {"before": before, "now": self._size})
 
     def _take(self, note: Note) -> None:
         """Take in what the supervisor says meanwhile.

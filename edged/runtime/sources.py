@@ -133,13 +133,19 @@ class Sources:
         source.machine.begun(now)
 
     def hear(self, member: Member, note: Note) -> None:
-        """Take in what a capture process says: ``opened``, ``ended`` or ``failed``."""
+        """Take in what a capture process says: ``opened``, ``resized``, ``ended`` or ``failed``."""
         source, now, body = self._all[member.source], time.monotonic(), note.body
         self._count(source, now)
         if note.kind == "opened":
             member.ready = True
             source.status.decode = body["decode"]
             self._remark(source, body.get("notes", []))
+        elif note.kind == "resized":
+            before, size = ("{1} × {0}".format(*body[when]) for when in ("before", "now"))
+            text = f"its pictures are {size} pixels now; they were {before}"
+            self._announce(
+                "source-note", source.setup.settings.name, "warning", f"source {source.setup.settings.name}: {text}"
+            )
         elif note.kind == "ended":
             source.machine.ended()
         else:

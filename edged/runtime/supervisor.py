@@ -167,7 +167,7 @@ class Supervisor:
 
     def _take(self, member: Member, note: Note) -> None:
         house = self._house
-        if member.source >= 0 and note.kind in ("opened", "ended", "failed"):
+        if member.source >= 0 and note.kind in ("opened", "resized", "ended", "failed"):
             house.sources.hear(member, note)
         elif note.kind == "error":
             member.error = error_from(note.body)

@@ -71,7 +71,7 @@ def two_opencvs(rig: Rig) -> None:
     wheel(rig, "opencv-contrib-python", "4.5.4")
 
 
-@case("opencv", "ok", "FFmpeg")
+@case("opencv", "ok", "with Video4Linux")
 def real_opencv(rig: Rig) -> None:
     rig.settings()
 
@@ -82,15 +82,36 @@ def no_gstreamer(rig: Rig) -> None:
     rig.settings("gst:videotestsrc ! appsink")
 
 
-@case("video-backends", "problem", "without FFmpeg", "opencv-python-headless")
-def no_ffmpeg(rig: Rig) -> None:
-    opencv(rig, "FFMPEG: NO")
+@case("video-backends", "problem", "without Video4Linux (for north)", "opencv-python-headless")
+def no_video4linux(rig: Rig) -> None:
+    opencv(rig, "v4l/v4l2: NO")
+    rig.settings("v4l2:///dev/video9")
+
+
+@case("video-backends", "ok", "no source needs one")
+def files_need_no_opencv(rig: Rig) -> None:
+    opencv(rig, "v4l/v4l2: NO")
     rig.settings()
 
 
-@case("video-backends", "ok", "FFmpeg, as the sources need")
-def ffmpeg(rig: Rig) -> None:
-    opencv(rig)
+@case("ffmpeg", "problem", "importing PyAV: ImportError", "pip install --force-reinstall 'av")
+def broken_pyav(rig: Rig) -> None:
+    rig.library("av/__init__.py", 'raise ImportError("libavcodec.so.62: cannot open shared object file")')
+
+
+@case("ffmpeg", "problem", "crashed (SIGSEGV)", "pip install --force-reinstall 'av")
+def pyav_that_crashes(rig: Rig) -> None:
+    rig.library("av/__init__.py", CRASH)
+
+
+@case("ffmpeg", "problem", "cannot decode H.264 and H.265", "pip install --force-reinstall 'av")
+def pyav_without_decoders(rig: Rig) -> None:
+    rig.library("av/__init__.py", '__version__ = "17.0.0"\nlibrary_versions = {"libavcodec": (62, 1, 0)}\n')
+    rig.library("av/codec.py", 'codecs_available = {"mjpeg"}\n')
+
+
+@case("ffmpeg", "ok", "libavcodec")
+def real_pyav(rig: Rig) -> None:
     rig.settings()
 
 

@@ -221,7 +221,7 @@ def wheel(rig: Rig, name: str, version: str) -> None:
     rig.library(f"{name.replace('-', '_')}-{version}.dist-info/METADATA", f"Name: {name}\nVersion: {version}\n")
 
 
-def opencv(rig: Rig, built: str = "FFMPEG: YES\\n v4l/v4l2: YES\\n GStreamer: NO") -> None:
+def opencv(rig: Rig, built: str = "v4l/v4l2: YES\\n GStreamer: NO") -> None:
     """An OpenCV that does next to nothing."""
     rig.library(
         "cv2.py",

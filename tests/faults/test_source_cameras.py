@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,22 @@ def assert_undisturbed(watch: SourceWatch, since_s: float) -> None:
         assert pace.missing <= 0.3 * pace.frames, (name, pace)
         assert pace.longest_gap_s < LONGEST_GAP_S, (name, pace)
         assert watch.seen_after(name, since_s) is None, watch.changes[name]
+
+
+def has_size(watch: SourceWatch, name: str, size: tuple[int, int]) -> bool:
+    """Whether the newest prediction of a camera is of a picture of this width, height."""
+    newest = watch.predictions[name][-1]
+    return (newest.frame.width, newest.frame.height) == size
+
+
+def resized(watch: SourceWatch, name: str) -> list[str]:
+    """What was said of a camera's picture size."""
+    return [event.text for event in watch.events if event.source == name and "pixels" in event.text]
+
+
+def is_resized(watch: SourceWatch, name: str) -> bool:
+    """Whether anything was."""
+    return bool(resized(watch, name))
 
 
 def test_a_bad_network_is_seen_and_survived(daemons: StartDaemon, film: Path) -> None:
@@ -135,11 +152,17 @@ def test_what_changes_while_it_runs(daemons: StartDaemon, film: Path, tmp_path: 
                 watch.until_back("late", time.monotonic(), BACK_S)
                 said = [event for event in watch.events if event.source == "refused" and event.severity != "info"]
                 assert len(said) == 1, said
-                # Another picture size, from one frame to the next, in the middle of the stream. OpenCV goes on giving
-                # out pictures of the size that it began with.
+                # Another picture size, from one frame to the next, in the middle of the stream.
                 assert made[1].server is not None
                 made[1].server.play(make_film(tmp_path / "other.mkv", (200, 112), fps=FPS, count=30))
-                watch.record(2.5)
+                for name in STANDERS_BY:
+                    watch.until(partial(has_size, watch, name, (200, 112)), BACK_S, f"small pictures of {name}")
+                    sizes = [(each.frame.width, each.frame.height) for each in watch.predictions[name]]
+                    assert sizes == sorted(sizes, reverse=True), "one size, then the other"
+                    assert set(sizes) == {(320, 180), (200, 112)}
+                    watch.until(partial(is_resized, watch, name), BACK_S, f"news of the pictures of {name}")
+                    news = f"source {name}: its pictures are 200 × 112 pixels now; they were 320 × 180"
+                    assert resized(watch, name) == [news]
                 assert_undisturbed(watch, begin)
     finally:
         refused.proxy.close()

@@ -121,6 +121,14 @@ def test_a_source_is_live_once_a_frame_came(houses: list[House]) -> None:
     assert house.sources.members[0].ready
 
 
+def test_another_picture_size_is_said(houses: list[House]) -> None:
+    house = House(setup("north"))
+    houses.append(house)
+    house.say("resized", {"before": (720, 1280), "now": (1080, 1920)})
+    text = "source north: its pictures are 1920 × 1080 pixels now; they were 1280 × 720"
+    assert house.events == [("source-note", "north", "warning", text)]
+
+
 def test_one_that_hangs_is_killed_and_its_successor_due_at_once(houses: list[House]) -> None:
     house = House(setup("north", stall_s=0.1))
     houses.append(house)

@@ -13,8 +13,8 @@ from edged.doctor.versions import numbers
 from edged.errors import SettingsError
 from edged.stages.capture.uri import parse
 
-_BACKENDS = {"rtsp": "ffmpeg", "file": "ffmpeg", "v4l2": "v4l2", "gst": "gstreamer", "csi": "gstreamer"}
-_SHOWN = {"ffmpeg": "FFmpeg", "v4l2": "Video4Linux", "gstreamer": "GStreamer"}
+_BACKENDS = {"v4l2": "v4l2", "gst": "gstreamer", "csi": "gstreamer"}
+_SHOWN = {"v4l2": "Video4Linux", "gstreamer": "GStreamer"}
 _CLASH = re.compile(r"_ARRAY_API|numpy\.core\.multiarray|compiled using NumPy 1|numpy\.dtype size changed")
 _WHEEL = "pip install --force-reinstall 'opencv-python-headless>=4.8'"
 _SYSTEM = (
@@ -111,7 +111,7 @@ def _wanted(situation: Situation) -> dict[str, list[str]]:
 
 VIDEO_BACKENDS = Check(
     "video-backends",
-    "OpenCV's FFmpeg, Video4Linux and GStreamer, as the sources need",
+    "OpenCV's Video4Linux and GStreamer, as the sources need",
     UNAVAILABLE,
     _backends,
     PROBE_LIMIT_S,

@@ -41,6 +41,7 @@ class CaptureLoop:
         repeat: whether to start again at the end.
         pause: waits the given seconds at the most and tells whether the source is to stop.
         sampler: sets frames aside for the verify process; None where there is none.
+        sized: told the height and width of the first picture, and of each that differs from the one before.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class CaptureLoop:
         repeat: bool,
         pause: Callable[[float], bool],
         sampler: Sampler | None = None,
+        sized: Callable[[int, int], None] | None = None,
     ) -> None:
         self._reader = reader
         self._fitter = fitter
@@ -72,6 +74,8 @@ class CaptureLoop:
         self._repeat = repeat
         self._pause = pause
         self._sampler = sampler
+        self._sized = sized
+        self._size = (0, 0)
 
     def cap_at(self, fps: float | None) -> None:
         """Change the upper bound of the rate, frames a second; None for none."""
@@ -145,7 +149,11 @@ class CaptureLoop:
         slot = self._slot()
         if slot is None:
             return False
-        height, width = picture.source_size or picture.image.shape[:2]
+        height, width = size = picture.source_size or picture.image.shape[:2]
+        if size != self._size:
+            self._size = height, width
+            if self._sized is not None:
+                self._sized(height, width)
         in_height, in_width = self._fitter.input_size(height, width)
         with self._row.timed(_FIT):
             pixels = self._pixels.frame(slot, in_height, in_width)

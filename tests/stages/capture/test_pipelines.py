@@ -127,12 +127,9 @@ def test_devices_scale_whole_pictures_down_to_even_sides(placement: Placement, e
     assert device_size(placement) == expected
 
 
-@pytest.mark.parametrize(
-    ("code", "codec"),
-    [(b"h264", "h264"), (b"avc1", "h264"), (b"HEVC", "h265"), (b"hvc1", "h265"), (b"MJPG", "mjpg"), (b"\0\0\0\0", "")],
-)
-def test_codecs(code: bytes, codec: str) -> None:
-    assert pipelines.codec_of(int.from_bytes(code, "little")) == codec
+@pytest.mark.parametrize(("name", "codec"), [("h264", "h264"), ("hevc", "h265"), ("mjpeg", "mjpeg"), ("", "")])
+def test_codecs(name: str, codec: str) -> None:
+    assert pipelines.codec_of(name) == codec
     assert pipelines.can_decode(codec) == (codec in ("h264", "h265"))
 
 

@@ -6,139 +6,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import BinaryIO
 
-import cv2
-import numpy as np
 import pytest
+from support.rtp_camera import HEIGHT, WIDTH, Play, camera, listening
 
 from edged.stages.capture.readers import open_reader
 from edged.stages.capture.readers.base import Patience, Reader, ReadFailedError
 from edged.stages.capture.readers.gstreamer import has_gstreamer
 from edged.stages.capture.readers.rtsp import RtspReader
 from edged.stages.capture.uri import parse
-
-WIDTH, HEIGHT = 320, 240
-
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without what the user or an earlier test set."""
-    monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "")  # so that it is put back afterwards, set or not
-    monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS")
-
-
-SDP = (
-    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\n"
-    "m=video 0 RTP/AVP 26\r\na=control:track\r\na=framerate:25\r\n"
-)
-
-
-def _rtp_jpeg(level: int) -> tuple[bytes, bytes]:
-    """Quantization tables and scan of a JPEG, the parts that RFC 2435 sends."""
-    image = np.full((HEIGHT, WIDTH, 3), level, np.uint8)
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420])[
-        1
-    ].tobytes()
-    tables, at = b"", 2
-    while data[at + 1] != 0xDA:
-        size = int.from_bytes(data[at + 2 : at + 4], "big")
-        if data[at + 1] == 0xDB:
-            for table in range(at + 4, at + 2 + size, 65):
-                tables += data[table + 1 : table + 65]
-        at += 2 + size
-    at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return tables, data[at:-2]
-
-
-def _packets(index: int, sequence: int) -> list[bytes]:
-    """One frame as interleaved RTP packets."""
-    tables, scan = _rtp_jpeg(10 * index % 250)
-    packets: list[bytes] = []
-    for offset in range(0, len(scan), 1000):
-        part = scan[offset : offset + 1000]
-        marker = 0x80 if offset + 1000 >= len(scan) else 0
-        header = bytes([0x80, 26 | marker]) + (sequence + len(packets)).to_bytes(2, "big")
-        header += (index * 3600).to_bytes(4, "big") + b"\x00\x00\x00\x01"
-        header += b"\x00" + offset.to_bytes(3, "big") + bytes([1, 255, WIDTH // 8, HEIGHT // 8])
-        if offset == 0:
-            header += b"\x00\x00" + len(tables).to_bytes(2, "big") + tables
-        packets.append(b"$\x00" + len(header + part).to_bytes(2, "big") + header + part)
-    return packets
-
-
-def _request(requests: BinaryIO) -> dict[str, str]:
-    """One request's method and sequence header; empty when the client has gone."""
-    found: dict[str, str] = {}
-    while (line := requests.readline().decode().strip()) != "":
-        if not found:
-            found["method"] = line.split()[0]
-        elif line.lower().startswith("cseq"):
-            found["number"] = line
-    return found
-
-
-def _answer(client: socket.socket, stop: threading.Event, frames: int, *, hold: bool, status: str, gap: float) -> None:
-    """Speak RTSP with one client: up to PLAY, then send so many frames, then hang up or hold the line."""
-    requests, method = client.makefile("rb"), ""
-    heads = {
-        "OPTIONS": "Public: DESCRIBE, SETUP, PLAY\r\n",
-        "DESCRIBE": "Content-Type: application/sdp\r\n",
-        "SETUP": "Session: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n",
-        "PLAY": "Session: 1\r\n",
-    }
-    while method != "PLAY" and (request := _request(requests)):
-        method = request["method"]
-        outcome, body = (status, SDP) if method == "DESCRIBE" else ("200 OK", "")
-        head = f"RTSP/1.0 {outcome}\r\n{request['number']}\r\n{heads.get(method, '')}"
-        client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode())
-    sequence = 0
-    for index in range(frames if method == "PLAY" else 0):
-        for packet in _packets(index, sequence):
-            client.sendall(packet)
-            sequence += 1
-        if stop.wait(gap):
-            return
-    if hold:
-        stop.wait(20)
-
-
-@contextmanager
-def _listening(serve: Callable[[socket.socket, threading.Event], None]) -> Iterator[int]:
-    """A server on this machine for as long as the block runs; gives its port."""
-    stop = threading.Event()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(0.05)
-
-        def accept() -> None:
-            while not stop.is_set():
-                try:
-                    client, _ = server.accept()
-                except TimeoutError:
-                    continue
-                client.settimeout(10)
-                with client:
-                    try:
-                        serve(client, stop)
-                    except OSError:
-                        continue  # the client hung up first
-
-        thread = threading.Thread(target=accept)
-        thread.start()
-        try:
-            yield server.getsockname()[1]
-        finally:
-            stop.set()
-            thread.join(timeout=15)
-            assert not thread.is_alive()
-
-
-@contextmanager
-def _camera(frames: int, *, hold: bool = False, status: str = "200 OK", gap: float = 0.01) -> Iterator[int]:
-    with _listening(lambda client, stop: _answer(client, stop, frames, hold=hold, status=status, gap=gap)) as port:
-        yield port
 
 
 def _watch(reader: Reader, levels: list[float]) -> None:
@@ -150,8 +26,14 @@ def _watch(reader: Reader, levels: list[float]) -> None:
         levels.append(float(picture.image.mean()))
 
 
+def _look(reader: Reader, shapes: list[tuple[int, ...]]) -> None:
+    """Note the shape of each picture, until the camera fails."""
+    while picture := reader.read():
+        shapes.append(picture.image.shape)
+
+
 def test_frames_come_and_the_end_is_a_failure() -> None:
-    with _camera(frames=40) as port:
+    with camera(Play(40)) as port:
         reader = open_reader(parse(f"rtsp://admin:S3cr@127.0.0.1:{port}/stream"), live=True)
         assert reader.decode == "software"
         levels: list[float] = []
@@ -168,7 +50,7 @@ def test_frames_come_and_the_end_is_a_failure() -> None:
 
 def test_a_slow_camera_opens_at_once_and_its_frames_are_fresh() -> None:
     """By default FFmpeg gathers 21 frames before it gives out the first, and all of them at once."""
-    with _camera(frames=50, gap=0.2) as port:
+    with camera(Play(50, gap=0.2)) as port:
         begin = time.monotonic()
         reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream")
         assert time.monotonic() < begin + 2
@@ -183,7 +65,7 @@ def test_a_slow_camera_opens_at_once_and_its_frames_are_fresh() -> None:
 
 def test_what_waited_while_nobody_read_is_passed_over() -> None:
     """Its timestamps say that a frame comes every 40 ms, as it does."""
-    with _camera(frames=200, gap=0.04) as port:
+    with camera(Play(200, gap=0.04)) as port:
         reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream")
         for _ in range(20):
             picture = reader.read()
@@ -203,8 +85,21 @@ def test_what_waited_while_nobody_read_is_passed_over() -> None:
         reader.close()
 
 
+def test_pictures_that_change_their_size_are_given_as_they_are() -> None:
+    with camera(Play(60, doubled_from=40)) as port:
+        reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream")
+        assert reader.facts == ("mjpeg", HEIGHT, WIDTH)
+        shapes: list[tuple[int, ...]] = []
+        with pytest.raises(ReadFailedError, match="ended the stream"):
+            _look(reader, shapes)
+        reader.close()
+    small, large = (HEIGHT, WIDTH, 3), (2 * HEIGHT, 2 * WIDTH, 3)
+    assert shapes == [small] * shapes.count(small) + [large] * 20
+    assert shapes.count(small) >= 20
+
+
 def test_a_silent_camera_times_out() -> None:
-    with _camera(frames=20, hold=True) as port:
+    with camera(Play(20, hold=True)) as port:
         reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream", Patience(read=0.5))
         begin = time.monotonic()
         with pytest.raises(ReadFailedError, match=r"no frame came within 0\.5 s"):
@@ -218,7 +113,7 @@ def _hold(stop: threading.Event) -> None:
 
 
 def test_a_black_hole_times_out() -> None:
-    with _listening(lambda _, stop: _hold(stop)) as port:
+    with listening(lambda _, stop: _hold(stop)) as port:
         begin = time.monotonic()
         with pytest.raises(ReadFailedError, match=rf"127\.0\.0\.1:{port} does not answer within 0\.5 s"):
             RtspReader(f"rtsp://u:S3cr@127.0.0.1:{port}/stream", Patience(open=0.5))
@@ -236,7 +131,7 @@ def test_a_black_hole_times_out() -> None:
     ],
 )
 def test_a_refusal_says_what_to_check(status: str, login: str, reason: str, refused: bool) -> None:
-    with _camera(frames=0, status=status) as port, pytest.raises(ReadFailedError, match=reason) as caught:
+    with camera(Play(0, status=status)) as port, pytest.raises(ReadFailedError, match=reason) as caught:
         RtspReader(f"rtsp://{login}127.0.0.1:{port}/stream")
     assert "S3cr" not in str(caught.value)
     assert caught.value.refused == refused

@@ -45,7 +45,7 @@ class Labelled(VideoReader):
 
     @property
     def facts(self):  # type: ignore[no-untyped-def]
-        return super().facts._replace(fourcc=cv2.VideoWriter.fourcc(*"avc1"))
+        return super().facts._replace(codec="h264")
 
 
 def _device(tmp_path: Path) -> Play:
@@ -137,9 +137,9 @@ def test_codecs_that_no_pipeline_is_made_for(source: SourceUri, tmp_path: Path) 
     machine = Machine("jetson", True, _device(tmp_path))
     reader = open_decoded(source, lambda: VideoReader(source.target), Wish("auto", live=False, machine=machine))
     assert reader.decode == "software"
-    assert "mjpg" in notes_of(reader)[0]
+    assert "mjpeg" in notes_of(reader)[0]
     reader.close()
-    with pytest.raises(ReadFailedError, match="mjpg"):
+    with pytest.raises(ReadFailedError, match="mjpeg"):
         open_decoded(source, lambda: VideoReader(source.target), Wish("hardware", live=False, machine=machine))
 
 

@@ -141,20 +141,23 @@ def checks(kind: str) -> Callable[[bytes, int], bytes]:
 @pytest.mark.parametrize("kind", ["Basic", "Digest", "Digest-qop"])
 def test_the_right_password_is_not_what_is_wrong(kind: str) -> None:
     with serving(checks(kind)) as (port, _):
-        right = why_not(f"rtsp://{LOGIN}@127.0.0.1:{port}/s")
-        wrong = why_not(f"rtsp://{USER}:other@127.0.0.1:{port}/s")
-        none = why_not(f"rtsp://127.0.0.1:{port}/s")
+        right = why_not(f"rtsp://{LOGIN}@127.0.0.1:{port}/s", SAID)
+        wrong = why_not(f"rtsp://{USER}:other@127.0.0.1:{port}/s", SAID)
+        none = why_not(f"rtsp://127.0.0.1:{port}/s", SAID)
     assert (right.refused, wrong.refused, none.refused) == (False, True, True)
     assert "gives no stream that can be read" in str(right)
     assert "refuses user or password (401)" in str(wrong)
     assert "wants a user and password (401)" in str(none)
 
 
+SAID = ReadFailedError("FFmpeg says: no")
+
+
 def test_answers_that_are_none() -> None:
     for reply in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 20_000, b"\r\n\r\n"):
         with serving(lambda data, number, reply=reply: reply) as (port, _):  # type: ignore[misc]
-            assert "gives no stream that can be read" in str(why_not(f"rtsp://127.0.0.1:{port}/s"))
-    assert "gives no stream that can be read" in str(why_not(f"rtsp://127.0.0.1:{port}/s"))
+            assert "gives no stream that can be read" in str(why_not(f"rtsp://127.0.0.1:{port}/s", SAID))
+    assert "gives no stream that can be read" in str(why_not(f"rtsp://127.0.0.1:{port}/s", SAID))
 
 
 PRINTABLE = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1, max_size=12)

@@ -23,6 +23,10 @@ _QUIET = {
 }
 
 
+SANE_FPS = (1.0, 1000.0)
+"""Nominal rates that are believed, frames per second."""
+
+
 class DecodeError(Exception):
     """This one frame is broken: count it and go on."""
 

@@ -15,8 +15,8 @@ from edged.geometry import Placement
 from edged.stages.capture.hardware import Board, board
 from edged.stages.capture.readers.base import PATIENT, Patience, Picture, Reader, ReadFailedError
 from edged.stages.capture.readers.device import FIRST_PICTURE_S, DeviceReader, Play, play
+from edged.stages.capture.readers.ffmpeg import StreamFacts
 from edged.stages.capture.readers.gstreamer import WITHOUT, has_gstreamer
-from edged.stages.capture.readers.opencv import StreamFacts
 from edged.stages.capture.readers.pipelines import (
     Pipeline,
     Size,
@@ -121,7 +121,7 @@ def _without_device(software: Callable[[], Reader], wish: Wish, why: str, *, wor
 def _try_device(source: SourceUri, software: Callable[[], SoftwareReader], wish: Wish, machine: Machine) -> Reader:
     reader = software()
     facts = reader.facts
-    codec, native = codec_of(facts.fourcc), Size(facts.height, facts.width)
+    codec, native = codec_of(facts.codec), Size(facts.height, facts.width)
     if not can_decode(codec) or min(native) < 1:
         what = f"the stream is {codec or 'of an unknown codec'}, and only h264 and h265 are decoded by the device"
         if wish.decode == "hardware":

@@ -9,9 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.stages.capture.readers.base import DecodeError, Picture, ReadFailedError, arrival
-
-SANE_FPS = (1.0, 1000.0)
+from edged.stages.capture.readers.base import SANE_FPS, DecodeError, Picture, ReadFailedError, arrival
 
 _TO_BGR = {1: cv2.COLOR_GRAY2BGR, 4: cv2.COLOR_BGRA2BGR}
 
@@ -23,29 +21,20 @@ class Grabbed(NamedTuple):
     captured_at_ns: int
 
 
-class StreamFacts(NamedTuple):
-    """What OpenCV knows of an open stream: the codec's four-character code, and the picture size in pixels."""
-
-    fourcc: int
-    height: int
-    width: int
-
-
 class Grabber:
     """Takes frames from one ``cv2.VideoCapture``, decoding into the same memory as long as their size stays.
 
     Args:
         target: what OpenCV opens.
-        backend: the OpenCV backend, by number; timeouts are ignored unless it is named.
-        parameters: more open parameters, name and value in turn.
+        backend: the OpenCV backend, by number; else OpenCV tries whatever it has.
 
     Raises:
         ReadFailedError: OpenCV cannot open it; OpenCV does not say why.
     """
 
-    def __init__(self, target: str, backend: int, parameters: list[int] | None = None) -> None:
+    def __init__(self, target: str, backend: int) -> None:
         try:
-            self._capture = cv2.VideoCapture(target, backend, parameters or [])
+            self._capture = cv2.VideoCapture(target, backend)
         except cv2.error as error:
             raise ReadFailedError(f"OpenCV cannot open it: {error.err}") from error
         if not self._capture.isOpened():
@@ -58,12 +47,6 @@ class Grabber:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         low, high = SANE_FPS
         return fps if low <= fps <= high else None
-
-    @property
-    def facts(self) -> StreamFacts:
-        """What the stream is made of; zeros where that is not known."""
-        asked = (cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
-        return StreamFacts(*(max(0, int(self._capture.get(each))) for each in asked))
 
     def answer(self, setting: int) -> float:
         """What a capture setting is; 0 or below where it is not known."""
@@ -111,7 +94,7 @@ class Grabber:
 
     @property
     def stream_ns(self) -> int:
-        """Timestamp of the frame that was grabbed last, nanoseconds from the stream's begin; 0 where it has none."""
+        """Timestamp of the frame that was grabbed last, nanoseconds; 0 where it has none."""
         return int(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
 
     def close(self) -> None:

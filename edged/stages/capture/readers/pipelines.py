@@ -21,10 +21,7 @@ from edged.stages.capture.hardware import Board
 
 CSI_SIZE = (1080, 1920)
 CSI_FPS = 30.0
-_CODECS = {
-    "h264": "h264", "x264": "h264", "avc1": "h264", "avc3": "h264",
-    "hevc": "h265", "h265": "h265", "x265": "h265", "hev1": "h265", "hvc1": "h265",
-}  # fmt: skip
+_CODECS = ("h264", "h265")
 _TO_APPSINK = "videoconvert ! video/x-raw,format=BGR ! "
 # One frame, the newest: what is not taken in time makes room. Lossless ones wait instead.
 _LIVE_SINK = "appsink drop=true max-buffers=1 sync=false"
@@ -56,15 +53,14 @@ class Pipeline:
         return f"Pipeline({self.how!r})"
 
 
-def codec_of(fourcc: int) -> str:
-    """What OpenCV calls the codec of a stream: ``h264`` or ``h265``, or the code as text for any other."""
-    text = bytes(fourcc >> shift & 0xFF for shift in (0, 8, 16, 24)).decode("ascii", "replace").lower()
-    return _CODECS.get(text, "".join(letter for letter in text if letter.isalnum()))
+def codec_of(name: str) -> str:
+    """A codec by the name that GStreamer's elements have: FFmpeg's, but ``h265`` for HEVC."""
+    return "h265" if name == "hevc" else name
 
 
 def can_decode(codec: str) -> bool:
     """Whether there are pipelines for a codec."""
-    return codec in _CODECS.values()
+    return codec in _CODECS
 
 
 def quoted(value: str) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asking an RTSP server before FFmpeg does whether it is there, and after FFmpeg failed, why it gives no stream.
 
-FFmpeg, as OpenCV has it, says no more than that it did not work, and is slow to say it where nobody answers.
+FFmpeg is slow to say that nobody answers, and says of most answers no more than that they were none.
 """
 
 from __future__ import annotations
@@ -119,15 +119,17 @@ class _Knocking:
         return False
 
 
-def why_not(url: str) -> ReadFailedError:
+def why_not(url: str, said: ReadFailedError) -> ReadFailedError:
     """Ask a server that is there why it gives FFmpeg no stream.
 
     Args:
         url: of the stream, with its credentials.
+        said: what FFmpeg says; it is all there is to say where the server cannot be asked.
     """
     parts = urlsplit(url)
     shown = f"{parts.hostname}:{_port(parts)}"
-    vague = ReadFailedError(f"{shown} answers, but gives no stream that can be read: check path, user and password")
+    what = f"{shown} answers, but gives no stream that can be read ({said}): check path, user and password"
+    vague = ReadFailedError(what, refused=said.refused)
     if _encrypted(parts):
         return vague
     try:
