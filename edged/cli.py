@@ -164,11 +164,12 @@ def _reader_left() -> int:
 
 
 def _report(error: Exception) -> int:
-    from edged.errors import EdgedError, InternalError
+    from edged.errors import InternalError, told
     from edged.stages.capture.redact import redact
 
-    if not isinstance(error, EdgedError):
+    shown = told(error)
+    if shown is None:
         what = f"internal error: {type(error).__name__}: {redact(str(error))}"
-        error = InternalError(what, remedy="please report it with what --traceback adds")
-    print(f"edged: {error}", file=sys.stderr)
-    return error.exit_code
+        shown = InternalError(what, remedy="please report it with what --traceback adds")
+    print(f"edged: {shown}", file=sys.stderr)
+    return shown.exit_code

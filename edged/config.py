@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edged.config_sources import Given, from_environment, from_flags, json_problems, nested
-from edged.errors import SettingsError
+from edged.errors import SettingsError, folder_gone
 from edged.fields import holds_path, leaves
 from edged.problems import Problem, as_error, dotted, problems
 from edged.settings import (
@@ -90,7 +90,7 @@ def load(config: Path | None, overrides: Sequence[str], environ: Mapping[str, st
         file = read_toml(config, SettingsError, kind="settings file", remedy=remedy)
     given = variables | flags
     _refuse([*(_file_problems(file) if file else []), *wrong, *json_problems(given)])
-    data = _merged(_rooted(file.data, file.folder) if file else {}, _rooted(nested(given), Path.cwd()))
+    data = _merged(_rooted(file.data, file.folder) if file else {}, _rooted(nested(given), None))
     daemon = data.setdefault("daemon", {})
     daemon.setdefault("state_dir", str(default_state_dir(environ)))
     try:
@@ -132,8 +132,13 @@ def _given_as(loc: Loc, given: Mapping[str, Given]) -> str | None:
     return next((given[name].origin for name in names if name in given), None)
 
 
-def _rooted(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The data with the paths in it made absolute; anything that is no path stays for validation to refuse."""
+def _rooted(data: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
+    """The data with the paths in it made absolute; anything that is no path stays for validation to refuse.
+
+    Args:
+        data: the tree.
+        folder: where relative ones start; None for the working folder.
+    """
     rooted = _merged({}, data)
     for key, annotation in leaves(Settings).items():
         if not holds_path(annotation):
@@ -147,10 +152,16 @@ def _rooted(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return rooted
 
 
-def _root(value: Any, folder: Path) -> Any:
+def _root(value: Any, folder: Path | None) -> Any:
     if isinstance(value, list):
         return [_root(item, folder) for item in value]
-    return str(folder / value) if isinstance(value, str) and value else value
+    if not isinstance(value, str) or not value:
+        return value
+    try:
+        # The working folder is asked for only now: one that was removed is nobody's business while it is not needed.
+        return str(Path(value).absolute() if folder is None else folder / value)
+    except FileNotFoundError:
+        raise folder_gone(value) from None
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

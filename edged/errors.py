@@ -22,6 +22,7 @@ An error is one line: *where* it is, *what* is wrong, and what to *do*.
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar
 
 _LONGEST = 2000
@@ -153,3 +154,28 @@ BY_NAME: dict[str, type[EdgedError]] = {
     )
 }
 """Error classes by name: how a child process tells its supervisor what went wrong."""
+
+
+def folder_gone(path: str = "") -> SettingsError:
+    """The error for a relative path where the working folder was removed.
+
+    Args:
+        path: empty where it is not known.
+    """
+    what = "the working folder does not exist any more"
+    return SettingsError(
+        f"{path} is a relative path, and {what}" if path else what,
+        remedy="change to a folder that exists" + (", or give an absolute path" if path else ""),
+    )
+
+
+def told(error: Exception) -> EdgedError | None:
+    """What the top of a process tells of an error in place of a traceback; None for what nobody foresaw."""
+    if isinstance(error, EdgedError):
+        return error
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return folder_gone()
+    return None

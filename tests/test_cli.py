@@ -230,6 +230,24 @@ def test_an_unexpected_error_is_one_redacted_line(
         check(folder, "--traceback")
 
 
+@pytest.mark.usefixtures("in_a_removed_folder")
+def test_a_working_folder_that_was_removed_is_said_where_it_matters(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(folder) == 0
+    capsys.readouterr()
+    assert check(folder, "--json", "--publish.bind", '["ipc://here.sock"]') == 78
+    assert refused(capsys) == "the working folder does not exist any more; change to a folder that exists"
+
+
+@pytest.fixture
+def in_a_removed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+
 def test_an_interrupt_ends_check_without_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_args: object, **_options: object) -> int:
         raise KeyboardInterrupt

@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 
 from edged.config import Loaded, Settings, load
 from edged.config_sources import variable
-from edged.errors import ConfigError
+from edged.errors import ConfigError, SettingsError
 from edged.fields import leaves
 from edged.toml_file import read_toml
 
@@ -195,6 +195,18 @@ def test_relative_paths_start_where_they_were_written(tmp_path: Path, monkeypatc
     assert settings.publish.curve is not None
     assert settings.publish.curve.secret_key_file == tmp_path / "k"
     assert settings.publish.curve.authorized_keys_dir == elsewhere / "e"
+
+
+def test_a_working_folder_that_was_removed_matters_only_to_relative_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert loaded(tmp_path, flags=["--daemon.state_dir=/state"]).settings.model.spec == tmp_path / "m.toml"
+    with pytest.raises(SettingsError, match=r"m2\.toml is a relative path, and the working folder does not exist"):
+        loaded(tmp_path, flags=["--model.spec=m2.toml"])
 
 
 def test_addresses_are_taken_literally(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime
 
-from edged.bench.rounds import DEADLINE_S, Stop, Turn
 from edged.errors import EngineError, InternalError
 from edged.gpu.api import Event, Gpu, Graph, Stream
 from edged.gpu.engines import Engine, ExecutionContext, Shape
 from edged.gpu.errors import GpuLostError
 from edged.graph.prepare import PreparedModel
+from edged.rig.rounds import DEADLINE_S, Stop, Turn
 from edged.stages.infer.ort import open_session, threads_of_a_run
 
 _QUEUED = 4

@@ -12,7 +12,7 @@ from edged.problems import printable
 
 LEVELS = ("engine", "pipeline", "daemon")
 ROUNDS = 12
-"""So many that one disturbed round does not hide a difference, see `edged.bench.figures.outcome`."""
+"""So many that one disturbed round does not hide a difference, see `edged.rig.figures.outcome`."""
 SECONDS = 0.5
 SHORTEST_S = 2.0
 """Of ``--sustained``: less shows nothing that rounds do not."""

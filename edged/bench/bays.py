@@ -4,19 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from edged.bench.alone import AloneOnCpu, AloneOnGpu
-from edged.bench.pipe import Opened, Pipe, Rings
 from edged.bench.report import Memory
-from edged.bench.rounds import Way
 from edged.bench.subject import Subject
 from edged.gpu.api import Gpu
 from edged.gpu.engines import Engine
 from edged.gpu.errors import CaptureError
+from edged.rig.pipe import Opened, Pipe, Rings
+from edged.rig.rounds import Way
 from edged.shm.region import Region
 from edged.shm.wake import Wake
 from edged.stages.infer.gpu_rings import RingMemory
@@ -114,27 +115,25 @@ class CpuBay:
         """The pipeline, its runs side by side as the daemon has them."""
         subject, prepared = self.subject, self.subject.prepared
         parallel = min(slots, subject.parallel) if slots <= subject.slots else subject.parallel
-        wake = Wake()
 
         def open_executor(_rings: Rings) -> Opened:
-            executor = OnnxRuntimeExecutor(
-                Path(subject.engine.path),
-                prepared.outputs,
-                slots=slots,
-                max_batch=max_batch,
-                threads=subject.settings.engine.threads,
-                parallel=parallel,
-                on_done=wake.set,
-                fixed_batch=prepared.fixed_batch,
-            )
-
-            def close() -> None:
-                executor.close()
-                wake.close()
-
-            executor.warm_up(*subject.frame)
-            self.io = executor.io
-            return Opened(executor, executor.announces, close)
+            with ExitStack() as made:
+                wake = Wake()
+                made.callback(wake.close)
+                executor = OnnxRuntimeExecutor(
+                    Path(subject.engine.path),
+                    prepared.outputs,
+                    slots=slots,
+                    max_batch=max_batch,
+                    threads=subject.settings.engine.threads,
+                    parallel=parallel,
+                    on_done=wake.set,
+                    fixed_batch=prepared.fixed_batch,
+                )
+                made.callback(executor.close)
+                executor.warm_up(*subject.frame)
+                self.io = executor.io
+                return Opened(executor, executor.announces, made.pop_all().close)
 
         return Pipe(prepared.outputs, subject.frame, slots, max_batch, open_executor)
 

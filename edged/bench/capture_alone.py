@@ -6,10 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from edged.bench.rounds import Stop
 from edged.bench.subject import Subject
 from edged.bench.workload import Workload, setup_settings
 from edged.messages import ModelRef
+from edged.rig.rounds import Stop
 from edged.runtime import briefing
 from edged.runtime.channel import ChannelClosedError
 from edged.runtime.launch import ProcessLauncher

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from edged.bench.rounds import Stop
 from edged.errors import ConfigError, DeviceUnavailableError, EdgedError, InternalError, RestartWantedError
 from edged.messages import Message, Prediction, Stats
+from edged.rig.rounds import Stop
 from edged.stages.publish.client import Subscriber
 
 TOPICS = ("v1/predictions/", "v1/stats/", "v1/health/")

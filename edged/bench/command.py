@@ -24,13 +24,13 @@ from edged.bench.daemon import Player, measure_daemons, starts_of
 from edged.bench.levels import Entry, compare_slots, measure, powers, turns_of
 from edged.bench.loading import open_bays
 from edged.bench.report import Contestant, Machine, Options, Report
-from edged.bench.rounds import Plan
 from edged.bench.subject import Request, Subject, against, resolve, unique
 from edged.bench.sustained import Lasting, measure_sustained
 from edged.bench.tables import WIDTH, show
 from edged.bench.verdict import advice, verdict
 from edged.errors import StateDirError, UsageError
 from edged.files import write_atomically
+from edged.rig.rounds import Plan
 from edged.runtime.signals import STOP_SIGNALS, StopSignal, install
 
 MISSED = 1

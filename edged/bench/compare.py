@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from edged.bench.figures import FEWEST_ROUNDS, outcome, ratios
 from edged.bench.report import Comparison, Contestant, LevelName
-from edged.bench.report_figures import Spread
+from edged.rig.figures import FEWEST_ROUNDS, Spread, outcome, ratios
 
 _LEVELS: tuple[Literal["engine", "pipeline"], ...] = ("engine", "pipeline")
 

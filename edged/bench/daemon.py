@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from edged.bench.capture_alone import capture_alone
 from edged.bench.child import Child
-from edged.bench.figures import distribution, spread
 from edged.bench.report import Contestant
 from edged.bench.report_daemon import DaemonRun, LiveRun, StageCost
-from edged.bench.rounds import Plan
 from edged.bench.subject import Subject
 from edged.bench.workload import Workload, flat_out, paced, settings_text
 from edged.messages import Health, Message, Prediction, Stats
+from edged.rig.figures import distribution, spread
+from edged.rig.rounds import Plan
 
 MOST_STARTS = 5
 """Of each contestant's daemon: starting takes seconds, so that several rounds share one where there is but one."""

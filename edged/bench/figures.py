@@ -1,67 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From measurements to figures: distributions, spreads over rounds, and whether a difference is one."""
+"""The figures of the report: of a way's turns, and where throughput saturates."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from math import comb
+from collections.abc import Mapping
 from statistics import median
 from typing import Literal
 
-import numpy as np
-
-from edged.bench.report import Saturation
-from edged.bench.report_figures import Distribution, Spread
+from edged.bench.report import LevelName, Measurement, Saturation
+from edged.rig.figures import distribution, spread
+from edged.rig.rounds import Turn
 
 SATURATED = 0.95
-SIGNIFICANT = 0.01
-FEWEST_ROUNDS = 8
-"""With fewer rounds than that even unanimous ones come by chance more often than once in a hundred."""
-
-Outcome = Literal["higher", "lower", "none", "unknown"]
 
 
-def distribution(values: Sequence[float]) -> Distribution:
-    """Of at least one value; percentiles are interpolated linearly."""
-    array = np.asarray(values, dtype=np.float64)
-    p50, p90, p99 = (float(value) for value in np.percentile(array, (50, 90, 99)))
-    return Distribution(
-        count=len(array),
-        min=float(array.min()),
-        mean=float(array.mean()),
-        p50=p50,
-        p90=p90,
-        p99=p99,
-        max=float(array.max()),
+def measurement(level: LevelName, batch: int, slots: int, profile: int | None, turns: list[Turn]) -> Measurement:
+    """The figures of a way's turns, of which there is at least one."""
+    stages: dict[str, list[float]] = {}
+    for turn in turns:
+        for stage, values in turn.stages_ms.items():
+            stages.setdefault(stage, []).extend(values)
+    return Measurement(
+        level=level,
+        batch=batch,
+        slots=slots,
+        profile=profile,
+        frames_per_s=spread([batch * turn.batches / turn.seconds for turn in turns]),
+        latency_ms=distribution([value for turn in turns for value in turn.latencies_ms]),
+        stages_ms={stage: median(values) for stage, values in stages.items()},
+        batches=sum(turn.batches for turn in turns),
     )
-
-
-def spread(values: Sequence[float]) -> Spread:
-    """Of at least one round."""
-    return Spread(median=median(values), low=min(values), high=max(values), rounds=tuple(values))
-
-
-def ratios(above: Spread, below: Spread) -> Spread:
-    """One figure divided by another, round by round; rounds that only one of them has are left out."""
-    return spread([one / other for one, other in zip(above.rounds, below.rounds, strict=False)])
-
-
-def outcome(ratio: Spread) -> Outcome:
-    """Whether a ratio differs from 1 beyond what rounds differ among themselves.
-
-    The two-sided sign test at 1 %: how often would so many rounds fall on one side of 1 if each side were as likely?
-    It asks nothing of the rounds' distribution, and one disturbed round does not decide.
-    """
-    decided = [value for value in ratio.rounds if value != 1.0]
-    count = len(decided)
-    if len(ratio.rounds) < FEWEST_ROUNDS:
-        return "unknown"
-    above = sum(value > 1.0 for value in decided)
-    fewer = min(above, count - above)
-    chance = 2 * sum(comb(count, number) for number in range(fewer + 1)) / 2**count
-    if chance > SIGNIFICANT:
-        return "none"
-    return "higher" if above > count - above else "lower"
 
 
 def saturation(level: Literal["engine", "pipeline"], rates: Mapping[int, float]) -> Saturation | None:

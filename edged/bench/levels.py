@@ -8,10 +8,11 @@ from contextlib import ExitStack, closing
 from typing import NamedTuple
 
 from edged.bench.bays import Bay
-from edged.bench.figures import ratios, saturation
-from edged.bench.pipe import Pipe, Pumped
+from edged.bench.figures import measurement, saturation
 from edged.bench.report import Contestant, Efficiency, LevelName, SlotRun
-from edged.bench.rounds import Plan, Way, alternate, measurement
+from edged.rig.figures import ratios
+from edged.rig.pipe import Pipe, Pumped
+from edged.rig.rounds import Plan, Way, alternate
 
 MOST_SLOTS = 3
 _SLOTS_WORTHWHILE = 1.03

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The batch sweep as a picture. Matplotlib is imported only here, and only where a picture is wanted."""
+"""The batch sweep as a picture."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edged.bench.picture import blank, write
 from edged.bench.report import Contestant, LevelName, Report
-from edged.errors import StateDirError
-from edged.files import write_atomically
 
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Told apart by the colour-blind, too (Okabe and Ito)."""
@@ -23,11 +21,7 @@ def write_plot(report: Report, path: Path) -> None:
     Raises:
         StateDirError: the file cannot be written.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = blank(8, 7)
     rates, times = figure.subplots(2, 1, sharex=True)
     sizes: set[int] = set()
     for contestant, colour in zip(report.contestants, _cycled(len(report.contestants)), strict=True):
@@ -44,12 +38,7 @@ def write_plot(report: Report, path: Path) -> None:
     if sizes:
         rates.legend()
     figure.suptitle(_title(report.contestants))
-    content = io.BytesIO()
-    figure.savefig(content, format="svg", metadata={"Date": None})
-    try:
-        write_atomically(path, content.getvalue())
-    except OSError as error:
-        raise StateDirError(f"the plot cannot be written: {error.strerror}", where=str(path)) from error
+    write(figure, path)
 
 
 def _draw(contestant: Contestant, colour: str, rates: Any, times: Any) -> set[int]:

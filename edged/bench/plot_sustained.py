@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Throughput, temperature, clocks and power on one time axis. Matplotlib is imported only where a picture is wanted."""
+"""Throughput, temperature, clocks and power on one time axis."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
 
+from edged.bench.picture import blank, write
 from edged.bench.report import Contestant
 from edged.bench.report_sustained import Course, SustainedRun
-from edged.errors import StateDirError
-from edged.files import write_atomically
 
 _BLUE, _RED, _GREEN, _PURPLE = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 
@@ -23,9 +21,6 @@ def write_sustained_plot(contestant: Contestant, run: SustainedRun, path: Path) 
     Raises:
         StateDirError: the file cannot be written.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
     course = run.course
     clocks = ("GPU clock, MHz", course.gpu_clock_mhz)
     if all(value is None for value in course.gpu_clock_mhz):
@@ -36,8 +31,7 @@ def write_sustained_plot(contestant: Contestant, run: SustainedRun, path: Path) 
         (*clocks, _GREEN),
         ("power, W", course.power_w, _PURPLE),
     )
-    figure = Figure(figsize=(9, 9), layout="constrained")
-    FigureCanvasSVG(figure)
+    figure = blank(9, 9)
     every = figure.subplots(len(rows), 1, sharex=True)
     minutes = [second / 60 for second in course.at_s]
     for axes, (name, values, colour) in zip(every, rows, strict=True):
@@ -46,12 +40,7 @@ def write_sustained_plot(contestant: Contestant, run: SustainedRun, path: Path) 
     every[0].set_ylim(bottom=0)
     every[-1].set_xlabel("minutes since the load began")
     figure.suptitle(f"{contestant.model_id}, {contestant.precision} on {contestant.backend}, sustained")
-    content = io.BytesIO()
-    figure.savefig(content, format="svg", metadata={"Date": None})
-    try:
-        write_atomically(path, content.getvalue())
-    except OSError as error:
-        raise StateDirError(f"the plot cannot be written: {error.strerror}", where=str(path)) from error
+    write(figure, path)
 
 
 def _draw(axes: Any, minutes: Sequence[float], name: str, values: Sequence[float | None], colour: str) -> None:

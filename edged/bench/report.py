@@ -11,8 +11,8 @@ from typing import Any, Literal
 import msgspec
 
 from edged.bench.report_daemon import DaemonRun
-from edged.bench.report_figures import Distribution, Spread
 from edged.bench.report_sustained import SustainedRun
+from edged.rig.figures import Distribution, Spread
 
 SCHEMA: Literal["edged.bench/1"] = "edged.bench/1"
 LevelName = Literal["engine", "engine-eager", "pipeline", "pipeline-single", "daemon"]

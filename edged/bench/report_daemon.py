@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edged.bench.report_figures import Distribution, Spread
+from edged.rig.figures import Distribution, Spread
 
 
 class StageCost(msgspec.Struct, frozen=True, kw_only=True):

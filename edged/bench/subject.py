@@ -62,7 +62,6 @@ class Subject:
         prepared: the prepared graph.
         engine: what runs.
         manifest: of an engine that was built.
-        pinned: whether the engine was asked for by its key, so that the store's current one does not count.
     """
 
     label: str
@@ -73,7 +72,6 @@ class Subject:
     prepared: PreparedModel
     engine: ChosenEngine
     manifest: Manifest | None
-    pinned: bool
 
     @property
     def on_gpu(self) -> bool:
@@ -213,7 +211,7 @@ def _subject(label: str, settings: Settings, *, own_sources: bool) -> Subject:
     manifest = None
     if Path(chosen.path) != Path(prepared.path):
         manifest = read_engine(model_folder(state, prepared.model_id), chosen.key).manifest
-    return Subject(label, spec, model, settings, own_sources, prepared, chosen, manifest, False)
+    return Subject(label, spec, model, settings, own_sources, prepared, chosen, manifest)
 
 
 def _pinned(text: str, first: Subject) -> Subject:
@@ -238,7 +236,7 @@ def _pinned(text: str, first: Subject) -> Subject:
         max_batch=manifest.max_batch,
         plugins=tuple(plugin.path for plugin in manifest.plugins),
     )
-    return replace(first, label=text[:_SHOWN], engine=chosen, manifest=manifest, pinned=True)
+    return replace(first, label=text[:_SHOWN], engine=chosen, manifest=manifest)
 
 
 def _by_key(text: str, folder: Path) -> Found:

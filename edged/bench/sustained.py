@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from edged.bench.child import Child
 from edged.bench.report_sustained import Course, Stretch, SustainedRun
-from edged.bench.rounds import Stop
 from edged.bench.subject import Subject
 from edged.bench.workload import Workload, flat_out, settings_text
 from edged.files import make_folder
@@ -28,6 +27,7 @@ from edged.monitor.ledger.history import read
 from edged.monitor.ledger.record import Minute
 from edged.monitor.ledger.totals import Totals
 from edged.monitor.readings import Clock, Reading, Sensor
+from edged.rig.rounds import Stop
 from edged.runtime.monitoring import LEDGER
 
 BENCH_LEDGER = "bench-ledger"

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from edged.bench.report import Contestant, Measurement, Memory, Report
 from edged.bench.report_daemon import DaemonRun, LiveRun
-from edged.bench.report_figures import Distribution, Spread
 from edged.bench.tables_sustained import sustained_parts
 from edged.engine.summary import size as bytes_text
+from edged.rig.figures import Distribution, Spread
 
 WIDTH = 120
 """Of what is printed where there is no terminal."""

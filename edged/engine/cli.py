@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edged.engine.options import PROGRAM, chosen_spec, parse, request_for, settings_for
-from edged.errors import EdgedError, InternalError
+from edged.errors import InternalError, told
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,12 +92,11 @@ def _explain(given: Namespace) -> int:
 
 
 def _report(error: Exception) -> int:
-    if not isinstance(error, EdgedError):
-        error = InternalError(
-            f"internal error: {type(error).__name__}: {error}", remedy="please report it with what --traceback adds"
-        )
-    print(f"{PROGRAM}: {error}", file=sys.stderr)
-    return error.exit_code
+    shown = told(error) or InternalError(
+        f"internal error: {type(error).__name__}: {error}", remedy="please report it with what --traceback adds"
+    )
+    print(f"{PROGRAM}: {shown}", file=sys.stderr)
+    return shown.exit_code
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.engine.batches import Batches
 from edged.errors import EngineError, SourceError
 from edged.model import InputSpec
 from edged.records import FrameRecord
@@ -134,7 +134,7 @@ def load(image: Image) -> Pixels:
     return pixels
 
 
-class FrameBatches(Sequence[Pixels]):
+class FrameBatches(Batches[Pixels]):
     """Images as a model takes them, in batches of equal shape: uint8 [n, H, W, 3], blue-green-red.
 
     Nothing is kept: every item is decoded when it is asked for, and belongs to the caller.
@@ -158,15 +158,8 @@ class FrameBatches(Sequence[Pixels]):
     def __len__(self) -> int:
         return len(self._batches)
 
-    @overload
-    def __getitem__(self, index: int) -> Pixels: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Pixels]: ...
-
-    def __getitem__(self, index: int | slice) -> Pixels | list[Pixels]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
+    def one(self, index: int) -> Pixels:
+        """A batch, decoded now."""
         (height, width), images = self._batches[index]
         frames = np.empty((len(images), height, width, 3), np.uint8)
         for frame, image in zip(frames, images, strict=True):
@@ -181,14 +174,6 @@ class FrameBatches(Sequence[Pixels]):
         """What is known of a batch's frames, as capture would have noted it, but for the times."""
         (height, width), images = self._batches[index]
         return [FrameRecord(0, 0, 0, 0, one.width, one.height, width, height, one.name) for one in images]
-
-
-def batches_by_folder(images: Survey, spec: InputSpec, most: int = 1) -> dict[str, FrameBatches]:
-    """Batches for each folder by its name, see `FrameBatches`: so that calibration can weigh folders alike."""
-    return {
-        group: FrameBatches((image for image in images.images if image.group == group), spec, most)
-        for group in images.groups
-    }
 
 
 def _files(path: str) -> list[str]:

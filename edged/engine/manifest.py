@@ -91,12 +91,14 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         accuracy: what was measured on held-out frames, by metric.
         latency_ms: what was measured on the device, by batch size.
         note: why it was taken or left.
+        key: of the engine that was built for it; empty where none was.
     """
 
     precision: Precision
     accuracy: dict[str, float] = {}
     latency_ms: dict[str, float] = {}
     note: str = ""
+    key: str = ""
 
 
 class Int8(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edged.engine.batches import Batches
 from edged.engine.workshop import Run
 
 
@@ -29,7 +30,7 @@ def at_least(run: Run, least: int) -> Run:
     return padded
 
 
-class Filled(Sequence[NDArray[Any]]):
+class Filled(Batches[NDArray[Any]]):
     """Batches of exactly ``count`` frames, the last ones filled up.
 
     Args:
@@ -44,13 +45,6 @@ class Filled(Sequence[NDArray[Any]]):
     def __len__(self) -> int:
         return len(self._batches)
 
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
-
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any]]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
+    def one(self, index: int) -> NDArray[Any]:
+        """A batch, filled up."""
         return filled(self._batches[index], self._count)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -33,10 +34,12 @@ from edged.engine.store import (
     read_engine,
     verify,
 )
-from edged.errors import EngineError, RestartWantedError, StateDirError
+from edged.engine.writing import writing
+from edged.errors import EngineError, RestartWantedError
 from edged.files import TEMPORARY, adopt, make_folder, write_atomically
 
 _LOCK_FILE = ".lock"
+_written = functools.partial(writing, what="an engine")
 
 
 class Content:
@@ -213,18 +216,6 @@ def _tidy(folder: Path) -> None:
             shutil.rmtree(aside)
         else:
             aside.rename(final)
-
-
-@contextlib.contextmanager
-def _written(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StateDirError(
-            f"an engine cannot be written ({error.strerror})",
-            where=str(folder),
-            remedy="free space there, let this user write, or choose another --state-dir",
-        ) from error
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:

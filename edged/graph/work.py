@@ -68,25 +68,6 @@ class TensorShape(NamedTuple):
         return (self.elements * _BITS.get(self.elem_type, _BITS_OF_OTHERS) + 7) // 8
 
 
-class Traffic(NamedTuple):
-    """Bytes that a node moves if nothing is fused and no cache helps.
-
-    Attributes:
-        read: of what other nodes made, or the graph's input.
-        weights: of constants.
-        written: of its outputs.
-    """
-
-    read: int
-    weights: int
-    written: int
-
-    @property
-    def total(self) -> int:
-        """All of them."""
-        return self.read + self.weights + self.written
-
-
 def multiply_adds(model: onnx.ModelProto, batch: int, size: HeightWidth | None = None) -> dict[str, int]:
     """Multiply-adds of each convolution and matrix product (quantized forms, and ONNX Runtime's fused ones, too).
 
@@ -113,24 +94,6 @@ def uncounted(model: onnx.ModelProto, batch: int, size: HeightWidth | None = Non
     """Convolutions and matrix products that `multiply_adds` leaves out because their shapes cannot be inferred."""
     counted = multiply_adds(model, batch, size)
     return [node_key(node) for node in model.graph.node if computes(node.op_type) and node_key(node) not in counted]
-
-
-def traffic(model: onnx.ModelProto, batch: int, size: HeightWidth | None = None) -> dict[str, Traffic]:
-    """Bytes that each node moves, at the types of the graph; nodes with a shape that cannot be inferred are absent.
-
-    Args: as for `multiply_adds`.
-    """
-    tensors = bound_tensors(model, batch, size)
-    constants = _constants(model.graph)
-    moved = {}
-    for node in model.graph.node:
-        names = [name for name in node.input if name]
-        if all(name in tensors for name in (*names, *filter(None, node.output))):
-            weights = sum(tensors[name].nbytes for name in names if name in constants)
-            read = sum(tensors[name].nbytes for name in names) - weights
-            written = sum(tensors[name].nbytes for name in node.output if name)
-            moved[node_key(node)] = Traffic(read, weights, written)
-    return moved
 
 
 def node_key(node: onnx.NodeProto) -> str:

@@ -51,13 +51,11 @@ class Finding(NamedTuple):
     Attributes:
         best_hz: median throughput of the best span, frames a second.
         now_hz: of the newest span.
-        best_at: end of the best span, monotonic seconds.
         causes: the one with the strongest evidence first; `Cause.NONE_FOUND` alone where there is none.
     """
 
     best_hz: float
     now_hz: float
-    best_at: float
     causes: tuple[Named, ...]
 
     @property
@@ -98,7 +96,7 @@ def compare(then: Span, now: Span, limits: Thresholds) -> Finding:
     """
     found = [named for detect in _DETECTORS if (named := detect(then, now, limits)) is not None]
     found.sort(key=lambda named: -named.strength)
-    return Finding(then.hz, now.hz, then.figures[-1].at, tuple(found) or (_none_found(then, now),))
+    return Finding(then.hz, now.hz, tuple(found) or (_none_found(then, now),))
 
 
 def _clock_fell(then: Span, now: Span, limits: Thresholds) -> bool | None:

@@ -38,7 +38,7 @@ def smaller_engines(state_dir: Path, prepared: Prepared) -> list[SmallerEngine]:
         other = _manifest(folder, key)
         if other is None or not _fits(prepared, other, own):
             continue
-        cost = _cost(model.precision, other, own)
+        cost = _cost(model.engine, model.precision, other, own)
         if cost is not None and cost < 1:
             found.append(SmallerEngine(key, cost))
     return found
@@ -68,16 +68,30 @@ def _outputs(manifest: Manifest) -> list[tuple[str, str, tuple[int, ...]]]:
     return [(it.name, it.dtype, it.shape) for it in manifest.tensors if it.role == "output"]
 
 
-def _cost(precision: str, other: Manifest, own: Manifest | None) -> float | None:
+def _cost(key: str, precision: str, other: Manifest, own: Manifest | None) -> float | None:
     """What a frame costs on the other, as a part of what it costs now; None where they were not compared."""
     for manifest in (own, other):
-        candidates = () if manifest is None else manifest.candidates
-        times: dict[str, dict[str, float]] = {each.precision: each.latency_ms for each in candidates}
-        mine, its = times.get(precision, {}), times.get(other.fields.precision, {})
+        if manifest is None:
+            continue
+        mine = _times(manifest, key, precision)
+        its = _times(manifest, other.key, other.fields.precision)
         batches = sorted(mine.keys() & its.keys(), key=_number)
         if batches and mine[batches[-1]] > 0:
             return its[batches[-1]] / mine[batches[-1]]
     return None
+
+
+def _times(manifest: Manifest, key: str, precision: str) -> dict[str, float]:
+    """What a build measured of an engine, by batch size; nothing where it did not race it.
+
+    Of several candidates with its precision only one is this engine. Where the file does not say which, and for the
+    prepared graph, which has no engine's key, it is the chosen one rather than one that was left.
+    """
+    timed = [each for each in manifest.candidates if each.latency_ms]
+    exact = [each for each in timed if each.key == key]
+    alike = [each for each in timed if each.precision == precision]
+    chosen = [each for each in alike if each.note.endswith(": chosen")]
+    return next((each.latency_ms for each in (*exact, *chosen, *alike)), {})
 
 
 def _number(text: str) -> int:

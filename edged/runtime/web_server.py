@@ -5,6 +5,7 @@ the time that reading and writing one may take. It answers GET and HEAD, one req
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import ipaddress
@@ -45,6 +46,18 @@ class Handler(BaseHTTPRequestHandler):
         super().setup()
         self.rfile.close()
         self.rfile = io.BytesIO(_read_head(self.request, self.server.patience_s))
+        self._answer = self.wfile = io.BytesIO()
+
+    def finish(self) -> None:
+        """Send the answer in one go: however it is taken, in sips or not at all, the whole has one deadline.
+
+        Raises:
+            OSError: it was not taken in time, or the client left.
+        """
+        # `sendall` counts on the monotonic clock, and does not begin anew with every bit that is taken.
+        self.request.settimeout(self.server.patience_s)
+        self.request.sendall(self._answer.getvalue())
+        super().finish()
 
     def parse_request(self) -> bool:
         """Read the request; refuse at once what is neither GET nor HEAD."""
@@ -111,6 +124,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.patience_s = patience_s
         self._exhausted = False
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._open: dict[socket.socket, None] = {}  # the oldest first
+        self._open_lock = threading.Lock()
         found = socket.getaddrinfo("0.0.0.0" if host == "*" else host, port, type=socket.SOCK_STREAM)
         self.address_family, address = found[0][0], found[0][4]
         super().__init__(address, Handler)  # type: ignore[arg-type]
@@ -149,14 +164,21 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             raise
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve a connection in a thread of its own, or end it where there are too many."""
+        """Serve a connection in a thread of its own. Where there are too many, the oldest has to go for it.
+
+        Whoever asks properly has the answer in milliseconds: the oldest is the one that says or takes nothing.
+        """
         if not self._free.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            self._end_oldest()
+            if not self._free.acquire(timeout=_PAUSE_S):
+                self.shutdown_request(request)
+                return
+        with self._open_lock:
+            self._open[request] = None
         try:
             super().process_request(request, client_address)
         except RuntimeError:
-            self._free.release()
+            self._leave(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -164,7 +186,22 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._leave(request)
+
+    def _leave(self, request: socket.socket) -> None:
+        with self._open_lock:
+            self._open.pop(request, None)
+        self._free.release()
+
+    def _end_oldest(self) -> None:
+        """Have the thread of the oldest connection find it closed; its place is free a moment later."""
+        with self._open_lock:
+            oldest = next(iter(self._open), None)
+            if oldest is not None:
+                del self._open[oldest]
+                # The peer, or its thread, may have ended it just now.
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A client that left, or sent too much or too slowly, is no error of ours; all else is told."""
@@ -191,5 +228,4 @@ def _read_head(request: socket.socket, patience_s: float) -> bytes:
             request.sendall(_TOO_LONG)
         if not more or len(head) > LONGEST_HEAD:
             raise ConnectionAbortedError
-    request.settimeout(patience_s)
     return head[: head.index(_END) + len(_END)]

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from edged.bench.bays import GpuBay
 from edged.bench.report import Contestant, Measurement
-from edged.bench.report_figures import Distribution, Spread
-from edged.bench.rounds import Plan
 from edged.bench.subject import Request, Subject, resolve
 from edged.gpu.engines import TensorInfo
 from edged.gpu.fake import FakeEngine, FakeGpu
 from edged.gpu.fake.gpu import batch_range
+from edged.rig.figures import Distribution, Spread
+from edged.rig.rounds import Plan
 from edged.runtime.plans import ChosenEngine
 
 SPEC = Path(__file__).resolve().parents[2] / "edged" / "assets" / "shapes.toml"
@@ -34,9 +34,7 @@ def subject(state: Path, *flags: str, spec: Path = SPEC) -> Subject:
 def on_gpu(found: Subject, max_batch: int = 8) -> Subject:
     """The same as if TensorRT ran it."""
     engine = ChosenEngine(backend="tensorrt", precision="fp16", key="k" * 64, path="engine.plan", max_batch=max_batch)
-    return Subject(
-        "gpu", found.spec, found.model, found.settings, found.own_sources, found.prepared, engine, None, False
-    )
+    return Subject("gpu", found.spec, found.model, found.settings, found.own_sources, found.prepared, engine, None)
 
 
 def engine(gpu: FakeGpu, found: Subject, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> FakeEngine:

@@ -13,12 +13,12 @@ from edged.bench.alone import AloneOnGpu
 from edged.bench.bays import CpuBay, GpuBay
 from edged.bench.levels import Entry, compare_slots, enough_slots, measure, powers, turns_of
 from edged.bench.loading import open_bays
-from edged.bench.pipe import Pumped
-from edged.bench.rounds import Plan
 from edged.errors import EngineError
 from edged.gpu.codes import OUT_OF_MEMORY
 from edged.gpu.errors import CaptureError, GpuMemoryError
 from edged.gpu.fake import FakeGpu
+from edged.rig.pipe import Pumped
+from edged.rig.rounds import Plan
 
 WHAT = ("engine", "pipeline")
 

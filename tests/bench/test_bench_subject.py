@@ -64,7 +64,6 @@ def test_against_takes_files_keys_and_names(tmp_path: Path, config: Path) -> Non
     key = first.engine.key
     others = [against(text, request, first, {}) for text in (str(spec), str(config), "onnxruntime/fp32", key[:8])]
     assert [it.model.id for it in others] == ["tiny", "shapes", "tiny", "tiny"]
-    assert [it.pinned for it in others] == [False, False, False, True]
     assert others[3].engine.path == first.engine.path
     labels = unique([first, *others])
     assert labels[:1] == ["tiny"]

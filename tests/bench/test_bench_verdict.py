@@ -12,8 +12,8 @@ from edged.bench.compare import comparisons
 from edged.bench.figures import saturation
 from edged.bench.report import Efficiency, SlotRun
 from edged.bench.report_daemon import DaemonRun
-from edged.bench.report_figures import Distribution
 from edged.bench.verdict import advice, verdict
+from edged.rig.figures import Distribution
 
 TIMES = Distribution(count=1, min=1, mean=1, p50=1, p90=1, p99=1, max=1)
 

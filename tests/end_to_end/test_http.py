@@ -6,7 +6,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 from collections.abc import Callable
 
 import msgspec
@@ -14,14 +13,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from support.daemon import next_health, predictions, wait_until
 from support.fixtures import StartDaemon
+from support.ports import free_port
 
 from edged.messages import Health
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        return int(other.getsockname()[1])
 
 
 def get(port: int, path: str) -> tuple[int, bytes]:

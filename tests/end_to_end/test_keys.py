@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from support.daemon import Daemon, next_health, wait_until
 from support.fixtures import StartDaemon
+from support.ports import tcp_endpoint
 
 from edged.stages.publish.client import Subscriber
 from edged.stages.publish.security import load_client_curve
@@ -32,9 +32,7 @@ def start(daemons: StartDaemon, folder: Path) -> tuple[Daemon, str]:
     for name in ("daemon", "one", "two"):
         keys(folder, "create", name)
     (folder / "authorized").mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        tcp = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    tcp = tcp_endpoint()
     daemon = daemons(
         {
             "publish": {"bind": [tcp]},

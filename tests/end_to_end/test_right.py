@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from support.fixtures import StartDaemon
-from support.scenes import found, truth
-from support.watch import Watch
+from support.scenes import found, truth, watch_to_the_end
 
 from edged.stages.capture.shapes import ShapesScene
 from tools.evaluate_shapes import HELD_OUT_SEEDS
@@ -16,18 +15,8 @@ FRAMES = 75
 
 
 def test_the_demo_model_finds_the_shapes_of_held_out_scenes(daemons: StartDaemon) -> None:
-    uris = {f"scene-{seed}": f"synthetic://shapes?seed={seed}&frames={FRAMES}" for seed in SEEDS}
-    daemon = daemons(
-        {
-            "sources": [{"name": name, "uri": uri, "mode": "lossless"} for name, uri in uris.items()],
-            "engine": {"max_batch": 4},
-            "publish": {"wait_for_subscribers": 1},
-        },
-        ["--exit-when-done"],
-    ).start()
-    with Watch(daemon) as watch:
-        watch.until(lambda: watch.stopping, 60)
-    assert daemon.wait(5) == 0
+    sources = [{"name": f"scene-{seed}", "uri": f"synthetic://shapes?seed={seed}&frames={FRAMES}"} for seed in SEEDS]
+    watch = watch_to_the_end(daemons, sources)
     truths, findings = [], []
     for seed in SEEDS:
         scene, messages = ShapesScene(seed), watch.predictions[f"scene-{seed}"]

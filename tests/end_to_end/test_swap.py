@@ -6,9 +6,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from support.daemon import ASSETS, Daemon, wait_until
 from support.engines import write_model
@@ -17,11 +19,37 @@ from support.swapping import store_engine
 from support.traces import assert_ended_clean
 from support.watch import Watch
 
-from edged.messages import Event
+from edged.messages import Event, ModelRef
 
 SPEC = ASSETS / "shapes.toml"
 FILM = {"name": "film", "uri": "synthetic://shapes?seed=2", "mode": "lossless", "fps": 60}
 SOURCES: list[dict[str, Any]] = [{"name": "camera", "uri": "synthetic://shapes?seed=1"}, FILM]
+
+
+class Served(NamedTuple):
+    """A daemon whose first engine serves all sources.
+
+    Attributes:
+        daemon: that runs.
+        watch: what it publishes.
+        first: its engine.
+        infer: id of the process that runs the engine.
+    """
+
+    daemon: Daemon
+    watch: Watch
+    first: ModelRef
+    infer: int
+
+
+@contextmanager
+def serving(daemons: StartDaemon) -> Iterator[Served]:
+    """Start a daemon and watch it."""
+    daemon = daemons({"sources": SOURCES}).start()
+    with Watch(daemon) as watch:
+        watch.wait_for_all(["camera", "film"], 0, 20)
+        (infer,) = daemon.children("infer")
+        yield Served(daemon, watch, watch.predictions["film"][-1].model, infer)
 
 
 def swap_event(watch: Watch, kind: str, timeout_s: float = 20.0) -> Event:
@@ -52,13 +80,9 @@ def assert_nothing_lost(daemon: Daemon, watch: Watch) -> None:
 
 
 def test_good_engines_take_over_and_others_do_not(daemons: StartDaemon) -> None:
-    daemon = daemons({"sources": SOURCES}).start()
-    state = daemon.folder / "state"
-    with Watch(daemon) as watch:
-        watch.wait_for_all(["camera", "film"], 0, 20)
-        first = watch.predictions["film"][-1].model
+    with serving(daemons) as (daemon, watch, first, old):
+        state = daemon.folder / "state"
         assert (first.backend, first.precision) == ("onnxruntime", "fp32")
-        (old,) = daemon.children("infer")
         spoiled = store_engine(state, SPEC, spoiled=True)
         event = swap_event(watch, "engine-swap-failed")
         assert event.data["engine"] == spoiled
@@ -84,11 +108,7 @@ def test_good_engines_take_over_and_others_do_not(daemons: StartDaemon) -> None:
 
 
 def test_an_engine_that_fails_soon_after_gives_way_to_the_old_one(daemons: StartDaemon) -> None:
-    daemon = daemons({"sources": SOURCES}).start()
-    with Watch(daemon) as watch:
-        watch.wait_for_all(["camera", "film"], 0, 20)
-        first = watch.predictions["film"][-1].model.engine
-        (old,) = daemon.children("infer")
+    with serving(daemons) as (daemon, watch, first, old):
         good = store_engine(daemon.folder / "state", SPEC)
         swap_event(watch, "engine-swapped")
         watch.wait_for_all(["camera", "film"], time.monotonic(), 5)
@@ -99,7 +119,7 @@ def test_an_engine_that_fails_soon_after_gives_way_to_the_old_one(daemons: Start
         watch.wait_for_all(["camera", "film"], killed_s + 0.2, 5)
         # It had not gone away, so there was nothing to load.
         assert daemon.children("infer") == [old]
-        assert engines_of(watch, "film") == [first, good, first]
+        assert engines_of(watch, "film") == [first.engine, good, first.engine]
         assert daemon.stop().code == 0
         watch.until(lambda: watch.stopping)
         for source in ("camera", "film"):
@@ -109,11 +129,7 @@ def test_an_engine_that_fails_soon_after_gives_way_to_the_old_one(daemons: Start
 
 
 def test_without_memory_for_two_there_is_a_gap_that_is_told(daemons: StartDaemon) -> None:
-    daemon = daemons({"sources": SOURCES}).start()
-    with Watch(daemon) as watch:
-        watch.wait_for_all(["camera", "film"], 0, 20)
-        first = watch.predictions["film"][-1].model.engine
-        (old,) = daemon.children("infer")
+    with serving(daemons) as (daemon, watch, first, old):
         huge = store_engine(daemon.folder / "state", SPEC, name="huge", huge=True)
         # There is no memory for it alone either, so the old engine comes back.
         event = swap_event(watch, "engine-rolled-back")
@@ -121,7 +137,7 @@ def test_without_memory_for_two_there_is_a_gap_that_is_told(daemons: StartDaemon
         assert [event.kind for event in watch.events if "swap" in event.kind] == ["engine-swap-gap"]
         watch.wait_for_all(["camera", "film"], time.monotonic(), 10)
         assert old not in daemon.children("infer")
-        assert engines_of(watch, "film") == [first]
+        assert engines_of(watch, "film") == [first.engine]
         assert_nothing_lost(daemon, watch)
     # ONNX Runtime itself complains about the memory, so what is on stderr is not only ours.
     assert daemon.children() == []

@@ -24,8 +24,14 @@ from edged.stages.publish.client import Received, decode_mask, decode_tensors
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)  # as OpenCV has them
 
 
-def write_model(path: Path, nodes: list[onnx.NodeProto], output: list[int | str], spatial: list[int | str]) -> None:
-    shape = ["batch", 3, *spatial]
+def write_model(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    output: list[int | str],
+    spatial: list[int | str],
+    batch: int | str = "batch",
+) -> None:
+    shape = [batch, 3, *spatial]
     graph = helper.make_graph(
         nodes,
         "colours",
@@ -45,14 +51,25 @@ def write_images(folder: Path, images: dict[str, tuple[int, int, tuple[int, int,
 
 
 IMAGES = {"a.png": (60, 80, RED), "b.png": (60, 80, GREEN), "c.png": (80, 60, BLUE)}
+COLOURS = {"a.png": "red", "b.png": "green", "c.png": "blue"}
+STRONGEST_COLOUR = {
+    "head": {
+        "id": "mean", "onnx": "model.onnx", "task": "classification", "decoder": "classification",
+        "labels": "labels.txt",
+    },
+    "input": {"size": [32, 32], "resize": "stretch"},
+    "output": {"score_threshold": 0.4},
+}  # fmt: skip
+"""A model spec for what tells the mean of each channel."""
 
 
 def run(daemons: Callable[..., Daemon], folder: Path, spec: dict[str, Any], max_batch: int) -> dict[str, Received]:
     """Run a model over the pictures; returns what was published of each by its name."""
     (folder / "labels.txt").write_text("red\ngreen\nblue\n")
     write_images(folder / "images", IMAGES)
-    head = "".join(f'{key} = "{value}"\n' for key, value in spec.pop("head").items())
-    (folder / "spec.toml").write_text(head + toml(spec))
+    head = "".join(f'{key} = "{value}"\n' for key, value in spec["head"].items())
+    sections = {name: section for name, section in spec.items() if name != "head"}
+    (folder / "spec.toml").write_text(head + toml(sections))
     daemon = daemons(
         {
             "sources": [{"name": "pictures", "uri": f"dir://{folder}/images"}],
@@ -87,16 +104,8 @@ def test_classification(daemons: Callable[..., Daemon], tmp_path: Path, max_batc
         helper.make_node("Flatten", ["pooled"], ["out"]),
     ]
     write_model(tmp_path / "model.onnx", nodes, ["batch", 3], [32, 32])
-    spec = {
-        "head": {
-            "id": "mean", "onnx": "model.onnx", "task": "classification", "decoder": "classification",
-            "labels": "labels.txt",
-        },
-        "input": {"size": [32, 32], "resize": "stretch"},
-        "output": {"score_threshold": 0.4},
-    }  # fmt: skip
-    found = run(daemons, tmp_path, spec, max_batch)
-    for name, label in {"a.png": "red", "b.png": "green", "c.png": "blue"}.items():
+    found = run(daemons, tmp_path, STRONGEST_COLOUR, max_batch)
+    for name, label in COLOURS.items():
         classes = prediction(found[name]).classes
         assert isinstance(classes, list)
         assert [(each.label, round(each.score, 1)) for each in classes] == [(label, 0.5)]
@@ -158,24 +167,9 @@ def test_a_model_with_a_fixed_batch_runs_with_fewer_frames(daemons: Callable[...
         helper.make_node("Constant", [], ["nothing"], value=numpy_helper.from_array(np.zeros((2, 3), np.float32))),
         helper.make_node("Add", ["means", "nothing"], ["out"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        "colours",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [2, 3, 32, 32])],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [2, 3])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, tmp_path / "model.onnx")
-    spec = {
-        "head": {
-            "id": "mean", "onnx": "model.onnx", "task": "classification", "decoder": "classification",
-            "labels": "labels.txt",
-        },
-        "input": {"size": [32, 32], "resize": "stretch"},
-        "output": {"score_threshold": 0.4},
-    }  # fmt: skip
-    found = run(daemons, tmp_path, spec, 8)
-    for name, label in {"a.png": "red", "b.png": "green", "c.png": "blue"}.items():
+    write_model(tmp_path / "model.onnx", nodes, [2, 3], [32, 32], batch=2)
+    found = run(daemons, tmp_path, STRONGEST_COLOUR, 8)
+    for name, label in COLOURS.items():
         classes = prediction(found[name]).classes
         assert isinstance(classes, list)
         assert [each.label for each in classes] == [label]

@@ -6,8 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from support.fixtures import StartDaemon
-from support.scenes import found, truth
-from support.watch import Watch
+from support.scenes import found, truth, watch_to_the_end
 
 from edged.stages.capture.shapes import ShapesScene
 from tools.evaluate_shapes import HELD_OUT_SEEDS
@@ -25,17 +24,7 @@ SEEN = {"upside-down": (0, 0, 640, 480), "lying": (160, 0, 640, 480), "hidden": 
 
 def test_boxes_lie_in_the_source_s_picture_however_it_is_looked_at(daemons: StartDaemon) -> None:
     uri = f"synthetic://shapes?seed={SEED}&frames={FRAMES}"
-    daemon = daemons(
-        {
-            "sources": [{"name": name, "uri": uri, "mode": "lossless", **keys} for name, keys in LOOKS.items()],
-            "engine": {"max_batch": 4},
-            "publish": {"wait_for_subscribers": 1},
-        },
-        ["--exit-when-done"],
-    ).start()
-    with Watch(daemon) as watch:
-        watch.until(lambda: watch.stopping, 60)
-    assert daemon.wait(5) == 0
+    watch = watch_to_the_end(daemons, [{"name": name, "uri": uri, **keys} for name, keys in LOOKS.items()])
     scene = ShapesScene(SEED)
     for name, (x1, y1, x2, y2) in SEEN.items():
         hits: list[float] = []

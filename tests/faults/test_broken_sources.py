@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
+from support.daemon import Daemon
 from support.fixtures import StartDaemon
+from support.ports import free_port
 from support.traces import assert_ended_clean
 from support.watch import Watch
 
@@ -17,20 +18,24 @@ BROKEN = {"unplugged", "offline", "odd"}
 SECRETS = ("operator", "word-0815", "127.1.2.3", "word-0817", "s%40s", "s@s/")
 
 
-def closed_port() -> int:
-    """A port of the loopback interface where nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def public(pid: int) -> str:
     """What any user of the machine can see of a process, and what its own user can."""
     return "".join(Path(f"/proc/{pid}/{name}").read_text(errors="replace") for name in ("cmdline", "environ", "comm"))
 
 
+def whatever_shows(daemon: Daemon, watch: Watch) -> str:
+    """All that was published and logged, and what can be seen of the processes."""
+    seen = b"\n".join(watch.raw).decode() + daemon.output
+    for pid in [daemon.process.pid, *daemon.children()]:
+        try:
+            seen += public(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # a capture process that just gave up
+    return seen
+
+
 def test_a_good_source_goes_on_beside_broken_ones(daemons: StartDaemon) -> None:
-    port = closed_port()
+    port = free_port()
     cameras = [f"rtsp://operator:{password}@127.0.0.1:{port}/stream?password=word-0815" for password in PASSWORDS]
     daemon = daemons(
         {
@@ -58,13 +63,8 @@ def test_a_good_source_goes_on_beside_broken_ones(daemons: StartDaemon) -> None:
         good = watch.until_health().sources["good"]
         assert (good.state, good.reason) == ("live", "")
         assert good.rate_hz > 10
-        seen = b"\n".join(watch.raw).decode() + daemon.output
+        seen = whatever_shows(daemon, watch)
         assert "offline" in seen
-        for pid in [daemon.process.pid, *daemon.children()]:
-            try:
-                seen += public(pid)
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # a capture process that just gave up
         assert daemon.stop().code == 0
     for secret in SECRETS:
         assert secret not in seen

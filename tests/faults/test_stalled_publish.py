@@ -11,8 +11,8 @@ from support.fixtures import StartDaemon
 from support.traces import assert_ended_clean
 from support.watch import Watch
 
-# Less than the 0.75 s after which it counts as hung.
-STALL_S = 0.5
+# Far less than the 0.75 s after which it counts as hung: on a busy machine it lasts longer than it is meant to.
+STALL_S = 0.4
 FRAMES = 240
 
 

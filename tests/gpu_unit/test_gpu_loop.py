@@ -10,14 +10,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from gpu_unit.test_tensorrt_pipeline import HEIGHT, SPEC, WIDTH, memory, sums
+from gpu_unit.sum_rig import memory, sum_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.pipeline_machine import HEIGHT, SUM, WIDTH
 
-from edged.gpu.engines import TensorInfo
 from edged.gpu.errors import GpuLostError
 from edged.gpu.fake import FakeGpu
-from edged.gpu.fake.gpu import batch_range
 from edged.records import FrameRecord
 from edged.shm.board import INFER_ROW, Board
 from edged.shm.frame_table import TAKEN, FrameTable
@@ -59,37 +58,11 @@ class Bench:
             FrameTable.create(slots + 2 if each else (slots + 1) * 2, HEIGHT * WIDTH * 3, live=each) for each in live
         ]
         self.pixels = [FramePixels(table) for table in self.tables]
-        self.outputs = OutputTable.create(OutputLayout(slots + 2, 2, (SPEC,)))
-        frame = (HEIGHT, WIDTH, 3)
-        tensors = [
-            TensorInfo("frames", True, "uint8", (-1, *frame), (batch_range((1, 2, 2), frame),)),
-            TensorInfo("sum", False, "int64", (-1, 1)),
-        ]
-        self.engine = self.gpu.engine("sums", tensors, sums)
-        rings = [memory(f"frames {index}", table.region) for index, table in enumerate(self.tables)]
+        self.outputs = OutputTable.create(OutputLayout(slots + 2, 2, (SUM,)))
+        self.engine = sum_engine(self.gpu, (1, 2, 2))
         self.wake, self.wake_publish, self.board = GpuWake(self), Wake(), Board.create(3)
         self.spaces = [Wake() for _ in live]
-        self.executor = TensorRtExecutor(
-            self.gpu,
-            self.engine,
-            [SPEC],
-            [*rings, memory("outputs", self.outputs.region)],
-            GpuOptions(slots=slots, max_batch=2, **options),
-            wake_fd=self.wake.fd,
-        )
-        done = self.executor.done
-
-        def looked(slot: int) -> bool:
-            # The GPU goes on while the host works, and so do capture and publish: an event may be reached long before
-            # the bell rings for it, and the bell ring between a look and the sleep.
-            self.advance()
-            found = done(slot)
-            self.advance()
-            if self.steps and self.random.random() < 0.1:
-                self.steps.pop(0)()
-            return found
-
-        self.executor.done = looked  # type: ignore[method-assign]
+        self.executor = self._executor(GpuOptions(slots=slots, max_batch=2, **options))
         sources = [Source(*each) for each in zip(self.tables, self.pixels, (w.fd for w in self.spaces), strict=True)]
         self.pipeline = SlotPipeline(self.executor, sources, self.outputs)
         self.loop = InferLoop(
@@ -105,6 +78,26 @@ class Bench:
         self.most = 4
         self.expected: dict[tuple[int, int], int] = {}
         self.results: list[tuple[int, int]] = []
+
+    def _executor(self, options: GpuOptions) -> TensorRtExecutor:
+        """An executor that finds the GPU further at each look."""
+        rings = [memory(f"frames {index}", table.region) for index, table in enumerate(self.tables)]
+        rings.append(memory("outputs", self.outputs.region))
+        executor = TensorRtExecutor(self.gpu, self.engine, [SUM], rings, options, wake_fd=self.wake.fd)
+        done = executor.done
+
+        def looked(slot: int) -> bool:
+            # The GPU goes on while the host works, and so do capture and publish: an event may be reached long before
+            # the bell rings for it, and the bell ring between a look and the sleep.
+            self.advance()
+            found = done(slot)
+            self.advance()
+            if self.steps and self.random.random() < 0.1:
+                self.steps.pop(0)()
+            return found
+
+        executor.done = looked  # type: ignore[method-assign]
+        return executor
 
     def advance(self) -> None:
         self.gpu.advance(self.random.randint(0, self.most), self.random.randrange)

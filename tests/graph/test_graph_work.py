@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from support.data import write_yolox_spec
 
 from edged.graph.prepare import prepare
-from edged.graph.work import Traffic, multiply_adds, node_multiply_adds, traffic, uncounted
+from edged.graph.work import multiply_adds, node_multiply_adds, uncounted
 from edged.model_file import load_spec
 
 SHAPES = Path(__file__).parents[2] / "edged" / "assets" / "shapes.toml"
@@ -54,19 +54,10 @@ def test_multiply_adds(batch: int) -> None:
     assert uncounted(model(), batch, (10, 6)) == []
 
 
-def test_traffic_is_counted_at_the_types_of_the_graph() -> None:
-    moved = traffic(model(), 2, (10, 6))
-    assert moved["conv"] == Traffic(4 * 2 * 4 * 60, 4 * 6 * 18, 4 * 2 * 6 * 15)
-    assert moved["e"] == Traffic(4 * 14, 0, 2 * 14)
-    assert moved["f"] == Traffic(2 * 14, 2 * 21, 2 * 6)
-    assert moved["f"].total == 28 + 42 + 12
-
-
 def test_what_cannot_be_counted_is_named() -> None:
     unknown = model()
     assert set(multiply_adds(unknown, 1)) == {"f"}
     assert uncounted(unknown, 1) == ["conv", "up", "gemm"]
-    assert "conv" not in traffic(unknown, 1)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +82,6 @@ def test_the_demo_model(tmp_path: Path) -> None:
     one, many = multiply_adds(found, 1), multiply_adds(found, 8)
     assert sum(one.values()) == pytest.approx(60.3e6, rel=0.01)
     assert many == {name: 8 * count for name, count in one.items()}
-    assert set(traffic(found, 8)) == {node.name for node in found.graph.node}
 
 
 @pytest.mark.data

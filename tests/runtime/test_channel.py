@@ -87,7 +87,7 @@ def test_a_side_that_does_not_listen_makes_no_one_wait(ends: tuple[Channel, Chan
     assert sent > 10
     start = time.monotonic()
     assert not ends[0].send("health", "x" * 1000, wait_s=0.05)
-    assert 0.04 <= time.monotonic() - start < 1.0
+    assert 0.04 <= time.monotonic() - start < 5.0
     # What was accepted is all there.
     for _ in range(sent):
         assert ends[1].receive() is not None
@@ -113,7 +113,7 @@ def test_sending_waits_for_room_within_its_deadline(ends: tuple[Channel, Channel
 def test_receiving_waits_for_a_message_within_its_deadline(ends: tuple[Channel, Channel]) -> None:
     start = time.monotonic()
     assert ends[1].receive(0.05) is None
-    assert 0.04 <= time.monotonic() - start < 1.0
+    assert 0.04 <= time.monotonic() - start < 5.0
     timer = threading.Timer(0.02, ends[0].send, ["hello"])
     timer.start()
     note = ends[1].receive(5.0)

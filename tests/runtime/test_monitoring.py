@@ -13,13 +13,8 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.engines import write_model
-from support.swapping import store_quicker
 
-from edged.engine.store import model_folder
-from edged.graph.prepare import FOLDER, prepare
 from edged.messages import Stats, Thermal
-from edged.model_file import load_spec
 from edged.monitor.governor.loads import SmallerEngine
 from edged.monitor.ledger.history import read
 from edged.monitor.ledger.sample import Latencies
@@ -31,7 +26,6 @@ from edged.runtime.child import serve
 from edged.runtime.launch import ThreadLauncher
 from edged.runtime.members import Member
 from edged.runtime.monitoring import Monitoring
-from edged.runtime.monitoring_engines import smaller_engines
 from edged.runtime.rings import Rings
 from edged.runtime.setup import Setup, resolve
 from edged.settings import Settings
@@ -277,32 +271,3 @@ def test_threads_stay_as_many_as_they_are_at_first(rig: Callable[..., Rig]) -> N
     assert ours() == ["ledger", "sensors"]
     it.monitoring.close()
     assert ours() == []
-
-
-def test_engines_that_were_found_quicker_are_smaller_ones(tmp_path: Path) -> None:
-    spec, state = write_model(tmp_path / "model"), tmp_path / "state"
-    big, small = store_quicker(state, spec, {"fp32": 10.0, "int8": 4.0})
-    setup = resolve(Settings.model_validate(minimal(spec, state)))
-    model = prepare(load_spec(spec), state / FOLDER)
-
-    def smaller(key: str, precision: str = "fp32", **plan: Any) -> list[SmallerEngine]:
-        engine = {"backend": "onnxruntime", "precision": precision, "key": key, "path": model.path, "max_batch": None}
-        body = {**msgspec.to_builtins(model), **plan}
-        found = briefing.prepared(setup, {"batch": 0, "engine": engine, "model": body})
-        return smaller_engines(state, found)
-
-    # One that was built, and the prepared graph, which was not.
-    assert smaller(big) == smaller("bare") == [SmallerEngine(small, 0.4)]
-    # No other one has as many outputs, or is quicker.
-    assert smaller("bare", outputs=[["other", "float32", [4]]]) == []
-    assert smaller("bare", fixed_batch=2) == []
-    assert smaller(small, "int8") == []
-
-
-def test_without_a_store_there_is_no_smaller_engine(tmp_path: Path, rig: Callable[..., Rig]) -> None:
-    it = rig()
-    assert smaller_engines(tmp_path / "nowhere", it.prepared) == []
-    folder = model_folder(tmp_path, "tiny")
-    folder.mkdir(parents=True)
-    (folder / "current.json").write_text("{")
-    assert smaller_engines(tmp_path, it.prepared) == []

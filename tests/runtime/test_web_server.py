@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -161,18 +162,59 @@ def test_a_client_that_does_not_read_is_left(hurried: int) -> None:
     assert ask(hurried)[0] == 200
 
 
-def test_connections_are_few_and_free_again(hurried: int) -> None:
-    waiting = [socket.create_connection(("127.0.0.1", hurried), timeout=5) for _ in range(MOST_CONNECTIONS)]
+def test_a_client_that_reads_in_sips_is_left(hurried: int) -> None:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(5)
+        connection.connect(("127.0.0.1", hurried))
+        begin = time.monotonic()
+        connection.sendall(b"GET /big HTTP/1.1\r\n\r\n")
+        wait_until(lambda: _busy() == 1, 5, "connection's thread")
+        while _busy() and time.monotonic() - begin < 10:
+            connection.recv(1000)
+            time.sleep(0.01)
+        assert PATIENCE_S * 0.9 <= time.monotonic() - begin < PATIENCE_S + 5
+
+
+def test_the_oldest_goes_when_there_are_too_many(port: int) -> None:
+    waiting = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(MOST_CONNECTIONS)]
     try:
         wait_until(lambda: _busy() == MOST_CONNECTIONS, 5, "thread for each connection")
-        with socket.create_connection(("127.0.0.1", hurried), timeout=5) as one_more:
-            assert one_more.recv(1) == b""  # at once, not when somebody's time is up
-        assert _busy() == MOST_CONNECTIONS
-        wait_until(lambda: not _busy(), 5, "end of those that say nothing")
-        assert ask(hurried)[0] == 200
+        # At once, not when somebody's time is up.
+        assert ask(port)[0] == 200
+        assert waiting[0].recv(1) == b""
+        wait_until(lambda: _busy() == MOST_CONNECTIONS - 1, 5, "free place")
+        # All others are served yet.
+        for each in waiting[1:]:
+            each.sendall(b"GET /a HTTP/1.1\r\n\r\n")
+            assert each.recv(12) == b"HTTP/1.0 200"
+        wait_until(lambda: not _busy(), 5, "end of all")
     finally:
         for each in waiting:
             each.close()
+
+
+def test_a_crowd_that_says_nothing_keeps_nobody_from_asking(port: int) -> None:
+    stop = threading.Event()
+
+    def crowd() -> None:
+        held: deque[socket.socket] = deque(maxlen=2 * MOST_CONNECTIONS)
+        while not stop.wait(0.01):
+            with suppress(OSError):
+                held.append(socket.create_connection(("127.0.0.1", port), timeout=1))
+        for each in held:
+            each.close()
+
+    thread = threading.Thread(target=crowd)
+    thread.start()
+    try:
+        wait_until(lambda: _busy() == MOST_CONNECTIONS, 5, "crowd")
+        for _ in range(10):
+            assert ask(port)[0] == 200
+            assert _busy() <= MOST_CONNECTIONS
+    finally:
+        stop.set()
+        thread.join(10)
 
 
 def test_a_bug_costs_one_answer(port: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -215,6 +257,7 @@ def test_an_endpoint_starts_moves_and_stops() -> None:
     other, port = taken()
     other.close()
     web = Web(f"127.0.0.1:{port}", "d", "b")
+    wait_until(lambda: not _busy(), 5, "end of what another test has begun")
     descriptors = len(os.listdir("/proc/self/fd"))
     web.start()
     wait_until(lambda: bool(web.where), 5, "endpoint")
@@ -227,6 +270,7 @@ def test_an_endpoint_starts_moves_and_stops() -> None:
     web.rebind("")
     assert web.where == ""
     web.stop()
+    wait_until(lambda: not _busy(), 5, "end of all")
     assert (web.take_notices(), len(os.listdir("/proc/self/fd"))) == ([], descriptors)
 
 

@@ -34,7 +34,7 @@ def test_setting_often_wakes_once(wake: Wake) -> None:
 def test_waiting_ends_when_it_is_set_or_the_time_is_up(wake: Wake) -> None:
     start = time.monotonic()
     assert not wake.wait(0.05)
-    assert 0.04 <= time.monotonic() - start < 1.0
+    assert 0.04 <= time.monotonic() - start < 5.0
     threading.Timer(0.02, wake.set).start()
     assert wake.wait(10.0)
     assert not wake.wait(0.0)

@@ -14,46 +14,13 @@ from edged.shm.output_table import OutputLayout, OutputTable
 from edged.shm.pixels import FramePixels, OutputTensors
 from edged.shm.wake import Wake
 from edged.stages.collate.policy import Collator, SourcePolicy
-from edged.stages.infer.executor import BatchInput, BatchOutput, Elapsed
+from edged.stages.infer.executor import Elapsed
 from edged.stages.infer.loop import InferLoop
 from edged.stages.infer.pipeline import SlotPipeline, Source
+from support.manual_executor import ManualExecutor
 
 HEIGHT, WIDTH = 2, 2
-MAX_AGE_NS = 50_000_000
-
-
-class Device:
-    """An executor whose batches end when they are told to; each result is the sum of its frame's pixels."""
-
-    def __init__(self, slots: int, max_batch: int) -> None:
-        self.slots, self.max_batch, self.io = slots, max_batch, "manual"
-        self.running: dict[int, tuple[BatchInput, BatchOutput]] = {}
-        self.finished: set[int] = set()
-        self.batches: list[int] = []
-
-    def submit(self, slot: int, batch: BatchInput, output: BatchOutput) -> None:
-        assert slot not in self.running
-        self.running[slot] = (batch, output)
-        self.batches.append(len(batch.frames))
-
-    def finish(self) -> None:
-        for slot in set(self.running) - self.finished:
-            batch, output = self.running[slot]
-            output.view(0)[:, 0] = [int(frame.sum()) for frame in batch.frames]
-            self.finished.add(slot)
-
-    def done(self, slot: int) -> bool:
-        return slot in self.finished
-
-    def wait(self, slot: int, timeout_s: float) -> bool:
-        return slot in self.finished
-
-    def collect(self, slot: int) -> Elapsed:
-        self.finished.remove(slot)
-        del self.running[slot]
-        return Elapsed(0, 1000, 500)
-
-    def close(self) -> None: ...
+MAX_AGE_NS = 200_000_000
 
 
 class Awake(Wake):
@@ -82,7 +49,7 @@ class Bench:
         wake: type[Wake] = Awake,
         lanes: int | None = None,
     ) -> None:
-        self.device = Device(slots, max_batch)
+        self.device = ManualExecutor(slots, max_batch, Elapsed(0, 1000, 500))
         lossless = (slots + 1) * max_batch
         self.tables = [
             FrameTable.create(slots + 2 if each else lossless, HEIGHT * WIDTH * 3, live=each) for each in live

@@ -1,16 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Published detections against the ground truth of synthetic scenes."""
+"""Detections that the demo model publishes against the ground truth of synthetic scenes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET
 
 from edged.messages import Prediction
 from edged.stages.capture.shapes import ShapesScene
+from support.fixtures import StartDaemon
+from support.watch import Watch
 from tools.shapes_map import Prediction as Found
 from tools.shapes_map import Truth, map50
+
+
+def watch_to_the_end(daemons: StartDaemon, sources: Sequence[Mapping[str, object]]) -> Watch:
+    """Have the demo model look at lossless sources until they end; what it published."""
+    daemon = daemons(
+        {
+            "sources": [{"mode": "lossless", **source} for source in sources],
+            "engine": {"max_batch": 4},
+            "publish": {"wait_for_subscribers": 1},
+        },
+        ["--exit-when-done"],
+    ).start()
+    with Watch(daemon) as watch:
+        watch.until(lambda: watch.stopping, 60)
+    assert daemon.wait(5) == 0
+    return watch
 
 
 def found(message: Prediction) -> list[Found]:

@@ -101,8 +101,13 @@ def cpu_clock(tree: Tree, policy: int, kilohertz: int, most: int) -> None:
     tree.update({"scaling_cur_freq": kilohertz, "scaling_max_freq": most, "cpuinfo_max_freq": most}, under)
 
 
-def _jetson(tree: Tree, mode: int) -> None:
+def _jetson(tree: Tree, mode: int, soc: str, at_millic: int, trip_millic: int) -> None:
+    """What all have: zones, each 0.5 K above the one before, their alerts, a fan and counters."""
     host(tree)
+    for number, kind in enumerate(("cpu-thermal", "gpu-thermal", f"{soc}-thermal", "tj-thermal")):
+        zone(tree, number, kind, at_millic + 500 * number, trip_millic)
+    for number, kind in enumerate(("cpu", "gpu", soc)):
+        cooler(tree, number, f"{kind}-throttle-alert", 0, 2)
     tree.set("etc/nvpmodel.conf", NVPMODEL)
     tree.set("var/lib/nvpmodel/status", f"pmode:{mode:04d} fmode:fan_mode_quiet")
     tree.update({"name": "pwmfan", "pwm1": 102}, "sys/class/hwmon/hwmon0/")
@@ -115,11 +120,7 @@ def _jetson(tree: Tree, mode: int) -> None:
 def orin(root: Path) -> Tree:
     """A Jetson Orin NX: power at VDD_IN, GPU at devfreq 17000000.gpu, tj throttles at 99 °C."""
     tree = Tree(root)
-    _jetson(tree, 0)
-    for number, kind in enumerate(("cpu-thermal", "gpu-thermal", "soc0-thermal", "tj-thermal")):
-        zone(tree, number, kind, 50_000 + 500 * number, 99_000)
-    for number, kind in enumerate(("cpu-throttle-alert", "gpu-throttle-alert", "soc0-throttle-alert")):
-        cooler(tree, number, kind, 0, 2)
+    _jetson(tree, 0, "soc0", 50_000, 99_000)
     cooler(tree, 3, "hot-surface-alert", 0, 1)
     cooler(tree, 4, "devfreq-17000000.gpu", 0, 10)
     cooler(tree, 5, "pwm-fan", 2, 10)
@@ -150,11 +151,7 @@ def orin_with_sensors_off(root: Path) -> Tree:
 def thor(root: Path) -> Tree:
     """A Jetson Thor: two GPU clocks, input power at an INA238, merged SoC zone."""
     tree = Tree(root)
-    _jetson(tree, 0)
-    for number, kind in enumerate(("cpu-thermal", "gpu-thermal", "soc012-thermal", "tj-thermal")):
-        zone(tree, number, kind, 48_000 + 500 * number, 105_000)
-    for number, kind in enumerate(("cpu-throttle-alert", "gpu-throttle-alert", "soc012-throttle-alert")):
-        cooler(tree, number, kind, 0, 2)
+    _jetson(tree, 0, "soc012", 48_000, 105_000)
     cooler(tree, 3, "devfreq-gpu-gpc-0", 0, 169)
     ina3221(tree, 1, {1: ("VDD_GPU", 19700, 1500), 2: ("VDD_CPU_SOC_MSS", 19700, 900), 3: ("VIN_SYS_5V0", 5000, 600)})
     tree.update({"name": "ina238", "in1_label": "VIN", "power1_input": 55_000_000}, "sys/class/hwmon/hwmon2/")

@@ -23,7 +23,14 @@ _ENORMOUS = 1 << 45
 
 
 def store_engine(
-    state: Path, spec: Path, *, name: str = "", spoiled: bool = False, broken: bool = False, huge: bool = False
+    state: Path,
+    spec: Path,
+    *,
+    name: str = "",
+    spoiled: bool = False,
+    broken: bool = False,
+    huge: bool = False,
+    heavy: int = 0,
 ) -> str:
     """Have a daemon's store hold another current engine; returns its key.
 
@@ -34,16 +41,17 @@ def store_engine(
         spoiled: the largest weights have the wrong sign.
         broken: it is no ONNX file.
         huge: no machine has memory for it.
+        heavy: bytes that it takes while it is loaded, beside what it takes anyway.
     """
     done = build(request(spec, state, backend="onnxruntime"), Heard())
-    if not (name or spoiled or broken or huge):
+    if not (name or spoiled or broken or huge or heavy):
         return done.key
     found = read_engine(model_folder(state, done.model_id), done.key)
     content = found.path.read_bytes()
     if spoiled:
         content = _spoiled(content)
-    if huge:
-        content = _huge(content)
+    if huge or heavy:
+        content = _heavy(content, _ENORMOUS if huge else heavy // 4)
     if broken:
         content = b"nothing that could be run"
     fields = msgspec.structs.replace(found.manifest.fields, calibration=name or "spoiled")
@@ -88,13 +96,13 @@ def _spoiled(content: bytes) -> bytes:
     return whole
 
 
-def _huge(content: bytes) -> bytes:
+def _heavy(content: bytes, numbers: int) -> bytes:
     model = onnx.load_model_from_string(content)
     graph = model.graph
     output = graph.output[0].name
     (last,) = (node for node in graph.node if output in node.output)
     last.output[list(last.output).index(output)] = "before"
-    graph.initializer.append(numpy_helper.from_array(np.array([_ENORMOUS], np.int64), "enormous"))
+    graph.initializer.append(numpy_helper.from_array(np.array([numbers], np.int64), "enormous"))
     graph.node.extend(
         [
             onnx.helper.make_node("ConstantOfShape", ["enormous"], ["zeros"]),

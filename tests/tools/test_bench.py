@@ -7,19 +7,26 @@ import argparse
 import json
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
+from support.reports import read
 
 from tools.bench import (
     accuracy,
     freshness,
     harness,
+    int8,
+    kills,
+    many_sources,
+    masks,
     memory,
+    monitor_cost,
+    overload,
     plain_script,
     scaling,
     scraping,
     start,
+    storm,
     swap,
     throughput,
     undisturbed,
@@ -27,16 +34,10 @@ from tools.bench import (
 from tools.bench.report import Report, Spread
 
 
-def figures_of(output: Path) -> dict[str, float]:
-    content: dict[str, Any] = json.loads(output.read_text())
-    assert content["machine"]["cores"] >= 1
-    return {figure["name"]: figure["value"] for figure in content["figures"]}
-
-
 def test_undisturbed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "figures.json"
     assert undisturbed.main(["--seconds", "0.4", "--output", str(output)]) == 0
-    figures = figures_of(output)
+    figures = read(output).figures
     assert figures["with: rate"] > 0
     assert figures["with: age p99"] >= figures["with: age p50"] > 0
     assert 10 < figures["with: memory of publish"] < 500
@@ -47,7 +48,7 @@ def test_throughput_against_the_bare_loop(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     arguments = ["--model", "demo", "--part", "frames", "--rounds", "1", "--seconds", "0.5", "--output", str(output)]
     assert throughput.main(arguments) == 0
-    figures = figures_of(output)
+    figures = read(output).figures
     assert figures["daemon"] > 1
     assert figures["bare loop"] > 1
     assert figures["daemon, all processes: CPU"] > 0
@@ -57,7 +58,7 @@ def test_throughput_against_the_bare_loop(tmp_path: Path) -> None:
 def test_start(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     assert start.main(["--model", "demo", "--runs", "1", "--output", str(output)]) == 0
-    figures = figures_of(output)
+    figures = read(output).figures
     assert figures["demo, cold cache"] > 0.1
     assert figures["demo, warm cache"] > 0.1
 
@@ -65,15 +66,17 @@ def test_start(tmp_path: Path) -> None:
 def test_scraping(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     assert scraping.main(["--rounds", "1", "--seconds", "0.4", "--output", str(output)]) == 0
-    figures = figures_of(output)
+    figures = read(output).figures
     assert figures["age p99 with"] > 0
     assert figures["answers"] >= 1
     assert 1 < figures["size of an answer"] < 100
 
 
-@pytest.mark.parametrize(
-    "module", [accuracy, freshness, memory, plain_script, scaling, scraping, start, throughput, undisturbed]
-)
+SHOWN = [accuracy, freshness, int8, kills, many_sources, masks, memory, monitor_cost, overload]
+SHOWN += [plain_script, scaling, scraping, start, storm, throughput, undisturbed]
+
+
+@pytest.mark.parametrize("module", SHOWN)
 def test_each_says_how_it_is_used(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         module.main(["--help"])
@@ -137,6 +140,6 @@ def test_a_missed_target_is_told_and_ends_with_1_if_asked(capsys: pytest.Capture
 def test_swap(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     assert swap.main(["--model", "demo", "--swaps", "1", "--output", str(output)]) == 0
-    figures = figures_of(output)
+    figures = read(output).figures
     assert figures["messages lost on the way here"] == figures["sequence numbers missing or twice"] == 0
     assert figures["pause at the hand-over"] > 0

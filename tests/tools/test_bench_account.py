@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from types import ModuleType
 
 import msgspec
-import pytest
+from support.reports import read
 
 from edged.messages import Dropped, Health, Prediction, SourceHealth
-from tools.bench import many_sources, overload
+from tools.bench import many_sources
 from tools.bench.account import Account
 from tools.bench.overload import minute_of
 
@@ -58,20 +56,11 @@ def test_a_minute_is_summed_up_from_its_messages() -> None:
     assert (minute.share, minute.growth_mb) == (1.0, 0.5)
 
 
-@pytest.mark.parametrize("module", [many_sources, overload])
-def test_each_says_how_it_is_used(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        module.main(["--help"])
-    assert ended.value.code == 0
-    assert "usage" in capsys.readouterr().out
-
-
 def test_many_sources(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     assert many_sources.main(["--sources", "2", "--seconds", "0.5", "--output", str(output)]) == 0
-    content = json.loads(output.read_text())
-    figures = {figure["name"]: figure["value"] for figure in content["figures"]}
-    assert figures["accounts that do not add up"] == 0, content["details"]["wrong"]
+    figures, details = read(output)
+    assert figures["accounts that do not add up"] == 0, details["wrong"]
     assert figures["predictions counted"] > 10
     assert 0 < figures["outside decode and the model's graph: CPU of all stages"] < 5000
-    assert all(rate > 0 for rate in content["details"]["rates_hz"])
+    assert all(rate > 0 for rate in details["rates_hz"])

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+from support.reports import read
 
 from edged.messages import Health, SourceHealth
 from edged.stages.publish.client import Received
@@ -34,9 +34,8 @@ def test_a_short_run_holds_and_is_shown(tmp_path: Path) -> None:
     page, output = tmp_path / "soak.html", tmp_path / "soak.json"
     words = ["--minutes", "0.12", "--reload-s", "1.5", "--page", str(page), "--output", str(output)]
     assert main(words) == 0
-    written = json.loads(output.read_text())
-    assert written["details"]["wrong"] == []
-    figures = {figure["name"]: figure["value"] for figure in written["figures"]}
+    figures, details = read(output)
+    assert details["wrong"] == []
     assert figures["reloads"] >= 2
     assert figures["visits of subscribers"] >= 1
     assert figures["predictions"] > 20

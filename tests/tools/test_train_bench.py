@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from support.data import shared_data
+from support.reports import read
 
 from tools.bench import int8, masks
 from tools.models.folders import ASSETS, DataSet
@@ -25,25 +24,16 @@ EVALUATION: dict[str, Any] = {
 MANIFEST: dict[str, Any] = {"evaluation": EVALUATION, "int8": {"share": 0.85}}
 
 
-@pytest.mark.parametrize("module", [int8, masks])
-def test_each_says_how_it_is_used(module: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        module.main(["--help"])
-    assert ended.value.code == 0
-    assert "usage" in capsys.readouterr().out
-
-
 def test_masks_and_boxes_are_published_and_weighed(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
     assert masks.main(["--frames", "8", "--fps", "3", "--output", str(output)]) == 0
-    content = json.loads(output.read_text())
-    figures = {figure["name"]: figure["value"] for figure in content["figures"]}
+    figures, details = read(output)
     assert figures["masks, uncompressed"] == 513 * 513
     assert 500 < figures["masks, message: blobs"] < 100_000
     assert figures["boxes, message: blobs"] == 0
     assert figures["masks, postprocess: CPU"] > 0
     assert figures["masks, compressing alone"] > 10
-    assert len(content["details"]["masks"]["bytes"]) == 8
+    assert len(details["masks"]["bytes"]) == 8
 
 
 @pytest.mark.parametrize(("metric", "loss"), [("AP", 0.5), ("AP50", 0.2)])

@@ -36,10 +36,8 @@ def published(folder: Path, settings: dict[str, Any]) -> Iterator[Prediction]:
     """Every prediction of a daemon whose sources end; fails if one is missing."""
     settings["publish"] = {"wait_for_subscribers": 1}
     with harness.running(folder, settings, ["--exit-when-done"]) as daemon, daemon.subscriber() as subscriber:
-        ended = False
-        while (received := subscriber.receive(0.5)) is not None or not ended:
-            ended = daemon.process.poll() is not None
-            if received is not None and isinstance(received.message, Prediction):
+        for received in harness.until_ended(daemon, subscriber):
+            if isinstance(received.message, Prediction):
                 yield received.message
         if daemon.wait() or subscriber.lost:
             sys.exit(f"messages lost: {dict(subscriber.lost)}; the daemon's log:\n{daemon.output}")

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,14 +20,18 @@ from typing import Any, NamedTuple
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 
 from support.daemon import ASSETS, Daemon, assert_conserved
+from support.ports import free_port
 from support.yolox import data_folder, write_spec
 
 from edged.messages import Message, Prediction, Stats
-from edged.stages.publish.client import Subscriber
+from edged.stages.publish.client import Received, Subscriber
+from tools.bench.report import Report
 
-__all__ = ["Daemon", "Subscriber", "assert_conserved"]
+__all__ = ["Daemon", "Subscriber", "assert_conserved", "free_port"]
 
 MODELS = ("demo", "yolox")
+Measure = Callable[[argparse.Namespace, Report, Path], None]
+"""Measures something in a folder and adds what it finds to a report."""
 
 
 def arguments_of(description: str) -> argparse.ArgumentParser:
@@ -36,6 +40,31 @@ def arguments_of(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write everything measured as JSON")
     parser.add_argument("--check", action="store_true", help="end with 1 if a target is missed")
     return parser
+
+
+def run(name: str, parser: argparse.ArgumentParser, argv: Sequence[str] | None, measure: Measure) -> int:
+    """Do what the command line asks for in a folder that is removed in the end; returns the exit code."""
+    arguments = parser.parse_args(argv)
+    report = Report(name, arguments)
+    with folder_for_run() as folder:
+        measure(arguments, report, folder)
+    return report.finish()
+
+
+def run_models(
+    name: str,
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None,
+    measure: Callable[[argparse.Namespace, Report, Path, str], None],
+) -> int:
+    """The same with each model that ``--model``, which is added, asks for, in a folder of its own."""
+    parser.add_argument("--model", choices=(*MODELS, "both"), default="both")
+    arguments = parser.parse_args(argv)
+    report = Report(name, arguments)
+    for model in MODELS if arguments.model == "both" else (arguments.model,):
+        with folder_for_run() as folder:
+            measure(arguments, report, folder, model)
+    return report.finish()
 
 
 def needed_data() -> Path:
@@ -91,6 +120,15 @@ def receive_for(daemon: Daemon, subscriber: Subscriber, seconds: float) -> list[
         elif daemon.process.poll() is not None:
             sys.exit(f"the daemon ended; its log:\n{daemon.output}")
     return messages
+
+
+def until_ended(daemon: Daemon, subscriber: Subscriber) -> Iterator[Received]:
+    """Everything that still comes from a daemon that ends by itself."""
+    ended = False
+    while (received := subscriber.receive(0.5)) is not None or not ended:
+        ended = daemon.process.poll() is not None
+        if received is not None:
+            yield received
 
 
 def wait_for_prediction(daemon: Daemon, subscriber: Subscriber) -> Prediction:

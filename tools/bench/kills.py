@@ -106,7 +106,7 @@ class Victim:
         return {pid for pid in family if Path(f"/proc/{pid}").exists()} | set(self._daemon.children())
 
 
-def run(report: Report, arguments: argparse.Namespace, folder: Path) -> None:
+def kill_often(arguments: argparse.Namespace, report: Report, folder: Path) -> None:
     """All kills, and one orderly life in the end."""
     settings = {
         "sources": [{"name": f"s{number}", "uri": f"synthetic://shapes?seed={number}&fps=10"} for number in (1, 2)]
@@ -149,11 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = harness.arguments_of("The daemon is killed at random moments and started again.")
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args(argv)
-    report = Report("kills", arguments)
-    with harness.folder_for_run() as folder:
-        run(report, arguments, folder)
-    return report.finish()
+    return harness.run("kills", parser, argv, kill_often)
 
 
 if __name__ == "__main__":

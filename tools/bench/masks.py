@@ -51,12 +51,10 @@ def watch(folder: Path, settings: dict[str, Any]) -> Run:
     predictions: list[Received] = []
     stats: list[Stats] = []
     with harness.running(folder, settings, ["--exit-when-done"]) as daemon, daemon.subscriber() as subscriber:
-        ended = False
-        while (received := subscriber.receive(0.5)) is not None or not ended:
-            ended = daemon.process.poll() is not None
-            if received is not None and isinstance(received.message, Prediction):
+        for received in harness.until_ended(daemon, subscriber):
+            if isinstance(received.message, Prediction):
                 predictions.append(received)
-            elif received is not None and isinstance(received.message, Stats) and predictions:
+            elif isinstance(received.message, Stats) and predictions:
                 stats.append(received.message)
         if daemon.wait() or subscriber.lost:
             sys.exit(f"messages lost: {dict(subscriber.lost)}; the daemon's log:\n{daemon.output}")

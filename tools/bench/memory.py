@@ -77,16 +77,10 @@ def measure(arguments: argparse.Namespace, report: Report, folder: Path, model: 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark."""
     parser = harness.arguments_of("Memory of each process, without the rings.")
-    parser.add_argument("--model", choices=(*harness.MODELS, "both"), default="both")
     parser.add_argument("--sources", type=int, default=2)
     parser.add_argument("--fps", type=float, default=10.0, help="of each source")
     parser.add_argument("--seconds", type=float, default=15.0, help="of work before measuring")
-    arguments = parser.parse_args(argv)
-    report = Report("memory", arguments)
-    for model in harness.MODELS if arguments.model == "both" else (arguments.model,):
-        with harness.folder_for_run() as folder:
-            measure(arguments, report, folder, model)
-    return report.finish()
+    return harness.run_models("memory", parser, argv, measure)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ HTTP, and a scrape every 15 s. Off: no reading and no HTTP. Each round gives bot
 from __future__ import annotations
 
 import argparse
-import socket
 import sys
 import time
 import urllib.request
@@ -23,13 +22,6 @@ from tools.bench.report import Report, Spread
 _SCRAPE_S = 15.0
 _TARGET_PERCENT = 1.0
 _MEMORY_MB = 60.0
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def settings_of(arguments: argparse.Namespace, spec: Path, *, port: int | None) -> dict[str, Any]:
@@ -62,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=_SCRAPE_S, help="of a round, with one scrape")
     arguments = parser.parse_args(argv)
     report = Report("monitor cost", arguments)
-    port = free_port()
+    port = harness.free_port()
     with harness.folder_for_run() as folder:
         spec = harness.model_spec("demo", folder)
         for name in ("on", "off"):

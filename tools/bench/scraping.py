@@ -8,7 +8,6 @@ Prometheus would be. What is compared are the ages at the 99th percentile of tur
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -111,8 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--hz", type=float, default=10.0, help="requests a second")
     arguments = parser.parse_args(argv)
     report = Report("scraping", arguments)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = harness.free_port()
     uri = "synthetic://shapes?fps={:g}&seed={}"
     calm: list[Turn] = []
     asked: list[Turn] = []

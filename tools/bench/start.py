@@ -64,14 +64,8 @@ def measure(arguments: argparse.Namespace, report: Report, folder: Path, model: 
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark."""
     parser = harness.arguments_of("Seconds from the start to the first prediction.")
-    parser.add_argument("--model", choices=(*harness.MODELS, "both"), default="both")
     parser.add_argument("--runs", type=int, default=10)
-    arguments = parser.parse_args(argv)
-    report = Report("start", arguments)
-    for model in harness.MODELS if arguments.model == "both" else (arguments.model,):
-        with harness.folder_for_run() as folder:
-            measure(arguments, report, folder, model)
-    return report.finish()
+    return harness.run_models("start", parser, argv, measure)
 
 
 if __name__ == "__main__":

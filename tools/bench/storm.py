@@ -15,7 +15,6 @@ import json
 import re
 import select
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -90,13 +89,6 @@ class Listener:
     def lost(self) -> int:
         """Messages lost so far."""
         return sum(self._subscriber.lost.values())
-
-
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def make_keys(folder: Path) -> None:
@@ -180,10 +172,10 @@ def revoke(report: Report, listener: Listener, folder: Path, endpoint: str) -> N
     report.add("revoked: the welcome one still receives", len(listener.record(2.0)[0]), at_least=1)
 
 
-def run(arguments: argparse.Namespace, report: Report, folder: Path) -> None:
+def measure(arguments: argparse.Namespace, report: Report, folder: Path) -> None:
     """All of it on one daemon."""
     make_keys(folder)
-    endpoint, metrics = f"tcp://127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    endpoint, metrics = f"tcp://127.0.0.1:{harness.free_port()}", f"127.0.0.1:{harness.free_port()}"
     server_key = load_client_curve(folder / "daemon.key", folder / "welcome.key_secret").server.decode()
     curve = load_client_curve(folder / "daemon.key", folder / "welcome.key_secret")
     with (
@@ -223,11 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=12, help="of each kind")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each round")
     parser.add_argument("--rate", type=float, default=10.0, help="unwelcome connections a second")
-    arguments = parser.parse_args(argv)
-    report = Report("storm", arguments)
-    with harness.folder_for_run() as folder:
-        run(arguments, report, folder)
-    return report.finish()
+    return harness.run("storm", parser, argv, measure)
 
 
 if __name__ == "__main__":

@@ -189,16 +189,12 @@ def report_frames(report: Report, rounds: list[dict[str, float]], costs: list[di
 def video_round(arguments: argparse.Namespace, folder: Path, spec: Path, video: Path) -> dict[str, float]:
     """One turn of the daemon on a whole video: frames a second, frames and objects."""
     settings = settings_of(arguments, spec, {"uri": f"file://{video}"})
-    predictions: list[Prediction] = []
     with harness.running(folder, settings, ["--exit-when-done"]) as daemon, daemon.subscriber() as subscriber:
-        ended = False
-        while (received := subscriber.receive(0.5)) is not None or not ended:
-            ended = daemon.process.poll() is not None
-            if received is not None and isinstance(received.message, Prediction):
-                predictions.append(received.message)
+        messages = [received.message for received in harness.until_ended(daemon, subscriber)]
         code = daemon.wait()
         if code:
             sys.exit(f"the daemon ended with {code}:\n{daemon.output}")
+    predictions = [message for message in messages if isinstance(message, Prediction)]
     objects = sum(len(message.detections or []) for message in predictions)
     return {
         "daemon": harness.rate_hz(predictions[_SKIP:]),
@@ -249,6 +245,15 @@ def compare_video(arguments: argparse.Namespace, report: Report, folder: Path, s
         report.add(f"video: {side}, objects", Spread.of([turn[f"{side}_objects"] for turn in rounds]))
 
 
+def compare(arguments: argparse.Namespace, report: Report, folder: Path) -> None:
+    """The parts that are asked for."""
+    spec = harness.model_spec(arguments.model, folder)
+    if arguments.part in ("frames", "both"):
+        compare_frames(arguments, report, folder, spec)
+    if arguments.part in ("video", "both"):
+        compare_video(arguments, report, folder, spec)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the benchmark."""
     parser = harness.arguments_of("Frames a second through the daemon, against a bare loop and a plain script.")
@@ -259,15 +264,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=0, help="of one run; 0 is the default of each side")
     parser.add_argument("--slots", type=int, default=2, help="engine.slots of the daemon")
-    arguments = parser.parse_args(argv)
-    report = Report("throughput", arguments)
-    with harness.folder_for_run() as folder:
-        spec = harness.model_spec(arguments.model, folder)
-        if arguments.part in ("frames", "both"):
-            compare_frames(arguments, report, folder, spec)
-        if arguments.part in ("video", "both"):
-            compare_video(arguments, report, folder, spec)
-    return report.finish()
+    return harness.run("throughput", parser, argv, compare)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from edged.settings import Settings
 from tools.fuzz.mutate import Mutator
 from tools.fuzz.run import SECRET, remove
 
-_CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_REPO = Path(__file__).resolve().parents[2]
+_CONFIGS = _REPO / "configs"
+_SPEC = _REPO / "edged" / "assets" / "shapes.toml"
 _TEXT_SHARE = 0.2
 _MARK = b"\n# given as text:\n"
 
@@ -56,26 +58,9 @@ interval_s = 1.0
 bind = "127.0.0.1:9464"
 """.encode()
 
-_SPEC = b"""\
-id = "yolox-nano"
-onnx = "m.onnx"
-task = "detection"
-decoder = "yolox"
-labels = "coco.names"
-[input]
-size = [640, 640]
-color = "rgb"
-pad = 114
-scale = 255.0
-mean = [0.0, 0.0, 0.0]
-std = [1.0, 1.0, 1.0]
-[output]
-score_threshold = 0.3
-pre_nms = 1000
-"""
 _SPEC_DYNAMIC = b"""\
 id = "s"
-onnx = "m.onnx"
+onnx = "shapes.onnx"
 task = "segmentation"
 decoder = "segmentation"
 [input]
@@ -127,12 +112,13 @@ class Spec:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="edged-fuzz-"))
-        (self._folder / "m.onnx").write_bytes(b"no model")
-        (self._folder / "coco.names").write_text("person\n")
+        self._seeds = (_SPEC.read_bytes(), _SPEC_DYNAMIC)
+        (self._folder / "shapes.onnx").write_bytes(b"no model")
+        (self._folder / "shapes.names").write_text("person\n")
 
     def case(self, rng: random.Random) -> bytes:
         """A broken spec."""
-        return Mutator(rng, (_SPEC, _SPEC_DYNAMIC)).case()
+        return Mutator(rng, self._seeds).case()
 
     def run(self, case: bytes) -> None:
         """Load it; what is taken must be able to go into a digest."""

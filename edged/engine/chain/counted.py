@@ -6,17 +6,18 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from typing import Any
 
 from numpy.typing import NDArray
 
+from edged.engine.batches import Batches
 from edged.engine.images import Tell as TellImages
 from edged.engine.protocol import Step, Tell
 
 _EVERY_S = 0.1
 
 
-class Counted(Sequence[NDArray[Any]]):
+class Counted(Batches[NDArray[Any]]):
     """Batches that tell how often one of them was taken.
 
     Args:
@@ -31,15 +32,8 @@ class Counted(Sequence[NDArray[Any]]):
     def __len__(self) -> int:
         return len(self._batches)
 
-    @overload
-    def __getitem__(self, index: int) -> NDArray[Any]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[NDArray[Any]]: ...
-
-    def __getitem__(self, index: int | slice) -> NDArray[Any] | list[NDArray[Any]]:
-        if isinstance(index, slice):
-            return [self[one] for one in range(*index.indices(len(self)))]
+    def one(self, index: int) -> NDArray[Any]:
+        """A batch, which counts."""
         found = self._batches[index]
         self._count.add()
         return found

@@ -66,7 +66,8 @@ def noted(one: Considered, *, chosen: bool) -> Noted:
     latency = {str(timing.batch): round(timing.latency_ms.median, 6) for timing in one.timings}
     untimed = "the reference" if one.precision == "fp32" else "not raced"
     note = "chosen" if chosen else one.refused or ("not the fastest" if one.timings else untimed)
-    return Noted(precision=one.precision, accuracy=accuracy, latency_ms=latency, note=f"{one.name}: {note}")
+    key = "" if one.key is None or one.made is None else one.key.digest()
+    return Noted(precision=one.precision, accuracy=accuracy, latency_ms=latency, note=f"{one.name}: {note}", key=key)
 
 
 def device_of(workshop: Workshop, key: EngineKey) -> told.Device:

@@ -9,22 +9,23 @@ A build that ends well leaves none of it; one that is refused leaves the search,
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import hashlib
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from edged.engine.key import EngineKey
 from edged.engine.workshop import Made
-from edged.errors import StateDirError
+from edged.engine.writing import writing
 from edged.files import TEMPORARY, make_folder, write_atomically
 
 WORK = "work"
 JOURNALS = 4
 """Searches of a model that are kept."""
+written = functools.partial(writing, comfort="what was measured is kept")
+"""For the time of writing to a folder, see `writing`."""
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -111,20 +112,3 @@ class Work:
     def done(self) -> None:
         """All is stored: let go of everything."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def written(folder: Path) -> Iterator[None]:
-    """Says of a folder what went wrong in writing to it.
-
-    Raises:
-        StateDirError: something did.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise StateDirError(
-            f"cannot be written ({error.strerror})",
-            where=str(folder),
-            remedy="free space there, let this user write, or choose another --state-dir; what was measured is kept",
-        ) from error

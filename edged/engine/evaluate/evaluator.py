@@ -101,23 +101,6 @@ class Evaluator:
         image, names = load(self.images[frame.image]), self._prepared.labels
         return drawn(image, frame.reference, names), drawn(image, frame.value, names)
 
-    def subset(self, count: int, seed: int = 0) -> Evaluator:
-        """An evaluator over some of the images, drawn at random; what FP32 finds in them is known already.
-
-        Args:
-            count: how many, at most all.
-            seed: of the draw.
-        """
-        drawn = np.random.default_rng(seed).permutation(len(self.images))[: max(count, 1)]
-        chosen = sorted(drawn.tolist())
-        small = object.__new__(Evaluator)
-        small._spec, small._prepared, small._tell = self._spec, self._prepared, self._tell
-        small._options, small._labels, small.notes = self._options, self._labels, self.notes
-        small.images = tuple(self.images[one] for one in chosen)
-        small._truths = None if self._truths is None else [self._truths[one] for one in chosen]
-        small._set([self._reference[one] for one in chosen])
-        return small
-
     @property
     def strong(self) -> float:
         """Score from which on a detection counts for the agreement: the spec's threshold, within reason."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,37 +15,15 @@ from edged.engine.evaluate.findings import Outputs
 from edged.errors import DeviceUnavailableError
 from edged.gpu.api import Gpu
 from edged.gpu.engines import Engine
-from edged.graph.builder import FRAMES
 from edged.graph.prepare import PreparedModel
 from edged.records import TensorSpec
 from edged.stages.infer.executor import BatchInput, Executor
 from edged.stages.infer.gpu_rings import RingMemory
-from edged.stages.infer.ort import open_session
 from edged.stages.infer.tensorrt import GpuOptions, TensorRtExecutor
 
 _BATCH_S = 60.0
 """Longest that a batch may take; the first one may compile or load something."""
 _ALIGNMENT = 256
-
-
-class OnnxRuntimeRun:
-    """Runs a graph file in ONNX Runtime on the CPU, with the sessions that the daemon uses.
-
-    Args:
-        path: the ONNX file; its input is ``frames``.
-        threads: of one run; 0 for all cores.
-
-    Raises:
-        ModelError: ONNX Runtime does not take it.
-    """
-
-    def __init__(self, path: Path, threads: int = 0) -> None:
-        self._session = open_session(path, threads)
-        self._names = [info.name for info in self._session.get_outputs()]
-
-    def __call__(self, frames: NDArray[Any]) -> Outputs:
-        """Run frames, uint8 [N, H, W, 3]; every output by its name."""
-        return dict(zip(self._names, self._session.run(self._names, {FRAMES: frames}), strict=True))
 
 
 class ExecutorRun:

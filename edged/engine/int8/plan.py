@@ -44,23 +44,6 @@ class QuantizationPlan(msgspec.Struct, frozen=True, kw_only=True):
         """The recipe file's content; equal plans give equal bytes."""
         return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=1) + b"\n"
 
-    @classmethod
-    def from_json(cls, content: bytes, where: str = "recipe") -> QuantizationPlan:
-        """Read a recipe.
-
-        Raises:
-            EngineError: it is none, or of another version.
-        """
-        try:
-            plan = msgspec.json.decode(content, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise EngineError(f"it is no quantization recipe ({error})", where=where, remedy=_REMEDY) from error
-        if plan.format != FORMAT:
-            raise EngineError(
-                f"the recipe has format {plan.format}, this edged reads {FORMAT}", where=where, remedy="build again"
-            )
-        return plan
-
     def check(self, model: str, view: GraphView, where: str = "recipe") -> None:
         """Hold a plan against the graph that it is going to be written into.
 
@@ -70,8 +53,12 @@ class QuantizationPlan(msgspec.Struct, frozen=True, kw_only=True):
             where: named by errors.
 
         Raises:
-            EngineError: it was made for another graph, or it is not whole.
+            EngineError: it is of another version, was made for another graph, or is not whole.
         """
+        if self.format != FORMAT:
+            raise EngineError(
+                f"the recipe has format {self.format}, this edged reads {FORMAT}", where=where, remedy="build again"
+            )
         if self.model != model:
             raise EngineError(
                 f"it was made for another prepared graph ({self.model[:12]} instead of {model[:12]})",

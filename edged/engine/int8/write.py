@@ -14,7 +14,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from edged.engine.half import half_typed
 from edged.engine.int8.graph import Links
 from edged.engine.int8.plan import QuantizationPlan, scale_for
 from edged.engine.int8.ranges import STEPS
@@ -57,17 +56,6 @@ def raised(model: onnx.ModelProto) -> onnx.ModelProto:
         EngineError: it cannot be converted.
     """
     return model if default_opset(model) >= _FIRST_OPSET else changed_opset(model, _FIRST_OPSET)
-
-
-def write_half(model: onnx.ModelProto, view: GraphView, plan: QuantizationPlan) -> onnx.ModelProto:
-    """The quantized graph, float16 around the Q/DQ nodes: for builders that take types as they stand (opset 19).
-
-    The scales are the same numbers as those of `write`; the output step stays in float32.
-
-    Raises:
-        EngineError: the graph cannot be brought to that opset.
-    """
-    return half_typed(write(model, view, plan))
 
 
 class _Writer:

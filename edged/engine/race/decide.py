@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
-from edged.bench.figures import FEWEST_ROUNDS, outcome, spread
-from edged.bench.report_figures import Spread
 from edged.engine.race.entrant import Entrant
 from edged.engine.report.words import points
+from edged.rig.figures import FEWEST_ROUNDS, Spread, outcome, spread
 
 WORTHWHILE = 1.02
 """A smaller gain is none, however sure it is: it does not outweigh the precision that it costs."""

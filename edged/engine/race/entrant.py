@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from edged.bench.pipe import Pipe
 from edged.engine.key import Backend
 from edged.engine.report.candidate import Memory, Precision
 from edged.records import TensorSpec
+from edged.rig.pipe import Pipe
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from typing import NamedTuple
 
-from edged.bench.pipe import Pumped
-from edged.bench.rounds import Plan, Turn, Way, alternate
 from edged.engine.race.entrant import Course, Entrant, Facts, Limits
 from edged.engine.race.pace import Deadline, Pace, pace_apart, pace_together
 from edged.errors import ConfigError
 from edged.gpu.errors import CudaError, EngineRunError, GpuLostError, GpuMemoryError
+from edged.rig.pipe import Pumped
+from edged.rig.rounds import Plan, Turn, Way, alternate
 
 Progress = Callable[[int, int], None]
 """Takes the turns done and those planned."""

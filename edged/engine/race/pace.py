@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from edged.bench.rounds import WARM_UP_S
 from edged.engine.race.entrant import Limits
+from edged.rig.rounds import WARM_UP_S
 
 _ROUNDS_APART = 5
 _ROUNDING = 1e-6
@@ -24,7 +24,7 @@ class Pace(NamedTuple):
 
     @property
     def warm_up_s(self) -> float:
-        """Of each way, as `edged.bench.rounds.Plan` has it."""
+        """Of each way, as `edged.rig.rounds.Plan` has it."""
         return min(WARM_UP_S, self.turn_s)
 
 

@@ -10,9 +10,6 @@ from statistics import median
 
 import msgspec
 
-from edged.bench.figures import ratios, spread
-from edged.bench.report_figures import Spread
-from edged.bench.rounds import Turn
 from edged.engine.race.decide import Decision, decide, rule
 from edged.engine.race.entrant import Course, Entrant, Facts, Limits
 from edged.engine.race.lineup import Key, LineUp, Progress, Ran, Turns
@@ -20,6 +17,8 @@ from edged.engine.race.pace import Deadline
 from edged.engine.race.result import Conditions, Ended, RaceEntry, RaceResult, RaceTiming
 from edged.engine.report.candidate import Precision
 from edged.errors import InternalError
+from edged.rig.figures import Spread, ratios, spread
+from edged.rig.rounds import Turn
 
 Look = Callable[[], Conditions | None]
 """Tells clocks and temperatures of the device now."""

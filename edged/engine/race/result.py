@@ -7,8 +7,8 @@ from typing import Literal
 
 import msgspec
 
-from edged.bench.report_figures import Spread
 from edged.engine.report.candidate import Accuracy, Candidate, Memory, Precision, Range, Timing
+from edged.rig.figures import Spread
 
 Ended = Literal["all rounds", "out of time", "cancelled"]
 
@@ -69,11 +69,6 @@ class RaceEntry(msgspec.Struct, frozen=True, kw_only=True):
     io: str = ""
     memory: Memory | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def may_win(self) -> bool:
-        """Whether it holds the bound and was timed."""
-        return bool(self.timings) and not self.refused_because and not self.failed
 
     def timing(self, batch: int) -> RaceTiming | None:
         """What was measured at a batch size."""

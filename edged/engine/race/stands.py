@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edged.bench.pipe import Opened, Pipe, Rings
 from edged.engine.race.entrant import Course, Facts, Stand
 from edged.engine.report.candidate import Memory
 from edged.gpu.api import Gpu
 from edged.gpu.engines import Engine
+from edged.rig.pipe import Opened, Pipe, Rings
 from edged.shm.region import Region
 from edged.shm.wake import Wake
 from edged.stages.infer.gpu_rings import RingMemory
@@ -56,7 +56,7 @@ def on_onnxruntime(path: Path, libraries: Sequence[str] = ()) -> Callable[[Cours
 
             return Opened(executor, executor.announces, close)
 
-        pipe = _pipe(course, open_executor)
+        pipe = Pipe(course.outputs, course.frame, course.slots, course.max_batch, open_executor)
         return Stand(pipe, Facts(io=executors[0].io))
 
     return open_stand
@@ -69,15 +69,10 @@ def on_gpu(gpu: Gpu, load: Callable[[], Engine]) -> Callable[[Course], Stand]:
         gpu: opened by this thread.
         load: deserialises the engine.
     """
-    return lambda course: _gpu_stand(gpu, load(), course, owned=True)
+    return lambda course: _gpu_stand(gpu, load(), course)
 
 
-def on_gpu_loaded(gpu: Gpu, engine: Engine) -> Callable[[Course], Stand]:
-    """An engine that is loaded, and stays the caller's to close after the race."""
-    return lambda course: _gpu_stand(gpu, engine, course, owned=False)
-
-
-def _gpu_stand(gpu: Gpu, engine: Engine, course: Course, *, owned: bool) -> Stand:
+def _gpu_stand(gpu: Gpu, engine: Engine, course: Course) -> Stand:
     executors: list[TensorRtExecutor] = []
     options = GpuOptions(slots=course.slots, max_batch=course.max_batch, io=course.io, contexts=course.contexts)
 
@@ -88,16 +83,14 @@ def _gpu_stand(gpu: Gpu, engine: Engine, course: Course, *, owned: bool) -> Stan
 
         def close() -> None:
             executor.close()
-            if owned:
-                engine.close()
+            engine.close()
 
         return Opened(executor, True, close)
 
     try:
-        pipe = _pipe(course, open_executor)
+        pipe = Pipe(course.outputs, course.frame, course.slots, course.max_batch, open_executor)
     except BaseException:
-        if owned:
-            engine.close()
+        engine.close()
         raise
     (executor,) = executors
     weights, activations, buffers, _ = executor.footprint
@@ -106,20 +99,6 @@ def _gpu_stand(gpu: Gpu, engine: Engine, course: Course, *, owned: bool) -> Stan
         notes.append(f"frames are copied by the CPU first: {executor.io_refusal}")
     memory = Memory(weights=weights, activations=activations, io=buffers)
     return Stand(pipe, Facts(io=executor.io, memory=memory, notes=tuple(notes)))
-
-
-def _pipe(course: Course, open_executor: Callable[[Rings], Opened]) -> Pipe:
-    """The pipeline; its rings are given back where the executor cannot be made."""
-
-    def opened(rings: Rings) -> Opened:
-        try:
-            return open_executor(rings)
-        except BaseException:
-            rings.frames.close()
-            rings.outputs.close()
-            raise
-
-    return Pipe(course.outputs, course.frame, course.slots, course.max_batch, opened)
 
 
 def _memory(name: str, region: Region) -> RingMemory:

@@ -7,8 +7,8 @@ what is older than a week, or cannot be used, is removed. The kernel's lock says
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import time
@@ -26,6 +26,7 @@ from edged.engine.sampling.record import (
     pixels_digest,
     samples_folder,
 )
+from edged.engine.writing import writing
 from edged.errors import RestartWantedError, StateDirError
 from edged.files import TEMPORARY, adopt, make_folder, write_atomically
 from edged.stages.capture.readers.base import DecodeError
@@ -34,6 +35,7 @@ from edged.stages.capture.readers.folder import read_image
 _WEEK_S = 7 * 24 * 3600
 _ROOM = 1.2
 """More than the first image says, since others may be harder to compress."""
+_written = functools.partial(writing, what="a sample of calibration images")
 
 
 class WorkFolder:
@@ -229,15 +231,3 @@ def _sync(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-@contextlib.contextmanager
-def _written(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StateDirError(
-            f"a sample of calibration images cannot be written ({error.strerror})",
-            where=str(folder),
-            remedy="free space there, let this user write, or choose another --state-dir",
-        ) from error

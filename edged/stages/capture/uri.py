@@ -166,7 +166,7 @@ def _path(uri: str, rest: str, base: Path | None) -> SourceUri:
     kind: Kind = "dir" if uri[:3].lower() == "dir" else "file"
     if not rest:
         raise SettingsError("no path after the scheme", where=redact(uri), remedy=f"write {kind}:///path")
-    return SourceUri(kind, str((base or Path()).absolute() / rest), live_by_default=False)
+    return SourceUri(kind, str(((base or Path()) / rest).absolute()), live_by_default=False)
 
 
 def _rtsp(uri: str, rest: str, base: Path | None) -> SourceUri:

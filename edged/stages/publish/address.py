@@ -62,7 +62,7 @@ def _parse_ipc(text: str, rest: str, base: Path | None) -> Endpoint:
     # "@" is Linux's abstract namespace, which has no permissions; "*" would be a random path that nobody can know.
     if not rest or rest[0] in "@*" or rest.endswith("/") or not rest.isprintable():
         raise SettingsError(f"{text!r} does not name a socket file", where=BIND, remedy="write ipc:///path/to.sock")
-    path = (base or Path.cwd()) / rest
+    path = ((base or Path()) / rest).absolute()
     size = len(os.fsencode(path))
     if size > _MAX_PATH_BYTES:
         raise SettingsError(

@@ -56,6 +56,11 @@ class PeerCounter:
         """Peers that completed their handshake and are still there."""
         return len(self._connected)
 
+    @property
+    def descriptors(self) -> frozenset[int]:
+        """Of all connections that are there, with a handshake or before it."""
+        return frozenset((*self._waiting, *self._connected))
+
     def note(self, event: PeerEvent, descriptor: int, endpoint: str = "") -> None:
         """Take note of one monitor event.
 

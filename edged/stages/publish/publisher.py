@@ -13,7 +13,7 @@ from typing import Final
 import zmq
 
 from edged.errors import EndpointInUseError, SettingsError
-from edged.messages import PREDICTIONS, Message
+from edged.messages import Message
 from edged.stages.publish.address import BIND, Endpoint, parse_endpoint
 from edged.stages.publish.authorized import AuthorizedKeys
 from edged.stages.publish.encoding import EnvelopeFields, Envelopes, MessageEncoder
@@ -21,6 +21,7 @@ from edged.stages.publish.gatekeeper import Gatekeeper
 from edged.stages.publish.peers import PeerCounter, PeerEvent, Summed
 from edged.stages.publish.security import ServerCurve
 from edged.stages.publish.sequences import LocalSequences, Sequences
+from edged.stages.publish.subscriptions import Inbound
 
 _HEARTBEAT_MS: Final = 2000
 _HEARTBEAT_TIMEOUT_MS: Final = 6000
@@ -28,7 +29,6 @@ _HANDSHAKE_MS: Final = 5000
 _MAX_INBOUND_BYTES: Final = 4096  # subscriptions are topics; a peer that sends more is disconnected
 _MONITOR_HWM: Final = 10_000  # ZeroMQ's I/O thread waits when it is full
 _PER_CALL: Final = 1000  # how much inbound is handled before the loop gets its turn again
-_PREDICTIONS: Final = PREDICTIONS.encode()
 _PEER_EVENTS: Final[dict[int, PeerEvent]] = {
     zmq.EVENT_ACCEPTED: "accepted",
     zmq.EVENT_HANDSHAKE_SUCCEEDED: "succeeded",
@@ -73,16 +73,16 @@ class Publisher:
         self.sequences: Sequences = LocalSequences() if sequences is None else sequences
         self.sent = 0
         self.refused = 0
-        self.odd_inbound = 0
-        self.prediction_subscriptions = 0
         self._envelopes = Envelopes(device=device, boot=boot, sequences=self.sequences)
         self._encoder = MessageEncoder()
         self._peers = PeerCounter()
         self._strangers = Summed()
+        self._greedy = Summed()
         endpoints = [parse_endpoint(text) for text in binds]
         self._context: zmq.Context[Socket] = zmq.Context(io_threads=1)
         self._socket: Socket = self._context.socket(zmq.XPUB)
         self._monitor = self._watch()
+        self._inbound = Inbound(self._socket, self._drain_monitor)
         self._gatekeeper: Gatekeeper | None = None
         self._guarded: list[tuple[Endpoint, str]] = []
         self._unbound: list[Endpoint] = []
@@ -108,6 +108,21 @@ class Publisher:
     def handshake_failures(self) -> int:
         """Connections that ended without a handshake, as of the last `poll_subscriptions`."""
         return self._peers.handshake_failures
+
+    @property
+    def prediction_subscriptions(self) -> int:
+        """How many subscriptions that include predictions of some source have come so far."""
+        return self._inbound.predictions
+
+    @property
+    def odd_inbound(self) -> int:
+        """Messages that came in and are no subscriptions."""
+        return self._inbound.odd
+
+    @property
+    def overreached(self) -> int:
+        """Connections that were ended for more topics than a client may subscribe to."""
+        return self._inbound.overreached
 
     def envelope(self, topic: str) -> EnvelopeFields:
         """What the next message of a topic carries; uses up a sequence number, so that the message must be sent."""
@@ -139,12 +154,7 @@ class Publisher:
             self._gatekeeper.answer(_PER_CALL)
             self._bind_again()
         self._drain_monitor()
-        for _ in range(_PER_CALL):
-            try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                break
-            self._note_inbound(frames)
+        self._inbound.take(_PER_CALL)
         return self.prediction_subscriptions
 
     def remarks(self) -> list[str]:
@@ -153,6 +163,8 @@ class Publisher:
         # Who was denied failed as well.
         if new := self._strangers.new(self.handshake_failures - denied):
             said.append(f"{new} connection(s) ended without a handshake: not ZeroMQ, no subscriber, or without a key")
+        if new := self._greedy.new(self.overreached):
+            said.append(f"{new} connection(s) ended: more topics subscribed to than a client may")
         return said
 
     def close(self, linger_ms: int) -> None:
@@ -185,7 +197,7 @@ class Publisher:
 
     def _set_options(self, hwm: int) -> None:
         for option, value in (
-            (zmq.XPUB_VERBOSE, 1),  # every subscription shows up, not only the first for a topic
+            (zmq.XPUB_VERBOSER, 1),  # every subscription and its end show up, not only the first for a topic
             (zmq.SNDHWM, hwm),
             (zmq.LINGER, 0),
             (zmq.HEARTBEAT_IVL, _HEARTBEAT_MS),
@@ -257,15 +269,12 @@ class Publisher:
                 return
             kind, value = struct.unpack("=Hi", head)
             event = _PEER_EVENTS.get(kind)
-            if event is not None:
-                self._peers.note(event, value, endpoint.decode(errors="replace"))
-
-    def _note_inbound(self, frames: list[bytes]) -> None:
-        """Count a subscription; whatever else a peer sends is counted and ignored."""
-        head = frames[0]
-        if len(frames) > 1 or head[:1] not in (b"\x00", b"\x01"):
-            self.odd_inbound += 1
-        elif head[:1] == b"\x01":
-            prefix = head[1:]
-            if prefix.startswith(_PREDICTIONS) or _PREDICTIONS.startswith(prefix):
-                self.prediction_subscriptions += 1
+            if event is None:
+                continue
+            self._peers.note(event, value, endpoint.decode(errors="replace"))
+            if event == "accepted":
+                self._inbound.subscriptions.begin(value)
+            elif event == "disconnected":
+                self._inbound.subscriptions.forget(value)
+            elif event == "closed":
+                self._inbound.subscriptions.keep(self._peers.descriptors)

@@ -15,6 +15,8 @@ from edged.stages.publish.publisher import Publisher
 _NOTE_EVERY_S = 1.0
 _LONGEST_WAIT_MS = 500
 _BATCHES_PER_TURN = 16
+_MOST_TOLD = 10_000
+"""Subscriptions that anybody waits for at the most; later ones are no news, however many somebody sends."""
 
 
 class PublishService:
@@ -26,7 +28,8 @@ class PublishService:
         wake: set by infer when results are ready.
         control: descriptor of the control channel.
         should_stop: whether to stop; takes in what came over the control channel.
-        on_subscriptions: told how many subscriptions to predictions have come so far, whenever that changed.
+        on_subscriptions: told how many subscriptions to predictions have come so far, whenever that changed; up to
+            10,000.
     """
 
     def __init__(
@@ -71,7 +74,7 @@ class PublishService:
             pass
 
     def _serve_subscribers(self) -> None:
-        count = self._publisher.poll_subscriptions()
+        count = min(self._publisher.poll_subscriptions(), _MOST_TOLD)
         if count != self._subscriptions:
             self._subscriptions = count
             self._on_subscriptions(count)

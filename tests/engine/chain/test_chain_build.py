@@ -112,6 +112,7 @@ def test_auto_takes_the_fastest_and_keeps_the_others(rig: Rig, capsys: pytest.Ca
     assert "INT8 was chosen: 2.00× the speed of FP32" in " ".join(manifest.chosen.why)
     beside = read_engine(model_folder(rig.state, "net"), current(rig)["onnxruntime/fp32"]).manifest
     assert "INT8 was chosen" in " ".join(beside.chosen.why)
+    assert [one.key for one in manifest.candidates] == [beside.key, manifest.key]
     slow, manifest, _ = rig.build(precision="auto", force=True, race=race(fp32=1.0, int8=2.0))
     assert slow.names == ("onnxruntime/fp32", "onnxruntime/auto")
     assert "INT8 is slower on this device at batch 1 (2.00 ms against 1.00)" in " ".join(manifest.chosen.why)

@@ -109,7 +109,7 @@ def test_ctrl_c_ends_a_build_at_once_and_the_next_goes_on(tmp_path: Path) -> Non
     stopped = "edged-build-engine: stopped; the engines are as they were\n"
     code, _, err, took = interrupted(rig, "comparing")
     assert (code, err) == (0, stopped)
-    assert took < 2.0
+    assert took < 5.0
     assert not current(rig)
     code, said, err, _ = interrupted(rig, "comparing")
     assert (code, err) == (0, stopped)

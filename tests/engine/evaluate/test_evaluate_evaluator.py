@@ -193,20 +193,6 @@ def test_a_fixed_batch_is_filled_up(images: Survey) -> None:
     assert run.batches == [3, 1]
 
 
-def test_a_subset_asks_fp32_no_more(images: Survey) -> None:
-    reference = detections(images, [PERSON], [CAR], [], [PERSON, CAR])
-    judge = evaluator(images, reference)
-    passes = len(reference.batches)
-    small = judge.subset(2, seed=3)
-    assert len(small.images) == 2
-    assert [one.name for one in small.images] == sorted(one.name for one in small.images)
-    assert small.loss(detections(images, [PERSON], [CAR], [], [PERSON, CAR])).loss == 0
-    assert small.loss(detections(images, [], [], [], [])).images == 2
-    assert len(reference.batches) == passes
-    assert judge.subset(2, seed=3).images == small.images
-    assert judge.subset(99).images == judge.images
-
-
 def test_folders_are_judged_apart(tmp_path: Path) -> None:
     images = survey([write_images(tmp_path / "day", 2), write_images(tmp_path / "night", 2, seed=1)])
     found = evaluator(images, detections(images, [PERSON], [PERSON], [PERSON], [PERSON])).loss(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.evaluation import images_of, write_images
 
-from edged.engine.images import FrameBatches, batches_by_folder, load, survey
+from edged.engine.images import FrameBatches, load, survey
 from edged.errors import EngineError, SourceError
 from edged.model import InputSpec
 from edged.stages.capture.fit import FitPlan, Fitter
@@ -41,8 +41,6 @@ def test_folders_are_told_apart(tmp_path: Path) -> None:
     groups = survey(folders).groups
     assert groups == [str(folders[0]), "night", str(folders[2])]
     assert survey([folders[0], folders[0], tmp_path / "day" / ".." / "day"]).groups == ["day"]
-    batches = batches_by_folder(survey(folders[:2]), InputSpec(size=[48, 64]), 4)
-    assert {name: len(one) for name, one in batches.items()} == {"day": 1, "night": 1}
 
 
 def test_an_unreadable_image_is_said_and_left_out(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from support.int8_nets import OPEN, Net, calibrated, chain, frames, residual_net
 
+from edged.engine.half import half_typed
 from edged.engine.int8.collect import collect
 from edged.engine.int8.correct import Corrector, bias_corrections
 from edged.engine.int8.distance import Meter
@@ -20,7 +21,7 @@ from edged.engine.int8.plan import QuantizationPlan, digest_of, is_scale, scale_
 from edged.engine.int8.run import Run, open_onnxruntime
 from edged.engine.int8.share import int8_share
 from edged.engine.int8.view import view
-from edged.engine.int8.write import raised, weight_scales, write, write_half
+from edged.engine.int8.write import raised, weight_scales, write
 from edged.errors import EngineError
 
 
@@ -45,17 +46,12 @@ def test_weights_have_a_scale_for_each_output_channel() -> None:
     assert (weight_scales(np.zeros((2, 2), np.float32), 0) > 0).all()
 
 
-def test_json_round_trip_and_broken_recipes() -> None:
+def test_a_plan_is_the_same_after_it_was_written_down() -> None:
     plan = calibrated(residual_net()).plan(["stem", "a"], {"stem_out": "mse"}, bias={"a": (0.25,) * 16, "b": (1.0,)})
     assert set(plan.bias) == {"a"}
-    again = QuantizationPlan.from_json(plan.to_json())
+    again = msgspec.json.decode(plan.to_json(), type=QuantizationPlan)
     assert again == plan
     assert again.to_json() == plan.to_json()
-    for content in (b"", b"{", b"[1]", b'{"model": 3}', b"\xff"):
-        with pytest.raises(EngineError, match="no quantization recipe"):
-            QuantizationPlan.from_json(content)
-    with pytest.raises(EngineError, match="format 2"):
-        QuantizationPlan.from_json(msgspec.json.encode(msgspec.structs.replace(plan, format=2)))
 
 
 def test_a_plan_is_held_against_its_graph() -> None:
@@ -66,6 +62,7 @@ def test_a_plan_is_held_against_its_graph() -> None:
     plan.check(digest, calibration.view)
     (name, *_) = plan.scales
     for changes, message in (
+        ({"format": 2}, "format 2, this edged reads 1"),
         ({"model": "0" * 64}, "another prepared graph"),
         ({"nodes": ("stem", "nobody")}, "'nobody' is no node"),
         ({"scales": {}}, "has no scale"),
@@ -137,7 +134,7 @@ def test_both_typed_files_run_close_to_float_and_hold_the_same_scales(fused: boo
     model = residual_net()
     calibration = calibrated(model)
     plan = calibration.plan(calibration.view.defaults(), default="minmax")
-    full, half = write(model, calibration.view, plan), write_half(model, calibration.view, plan)
+    full, half = write(model, calibration.view, plan), half_typed(write(model, calibration.view, plan))
     (frame,) = frames(1, seed=9)
     right = OPEN(model)(frame)["logits_out"]
     for variant in (full, half):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edged.bench.figures import spread
 from edged.engine.race.decide import Rates, decide, rule
 from edged.engine.race.entrant import Course, Entrant, Stand, realistic_batches
 from edged.engine.report.candidate import Precision
+from edged.rig.figures import spread
 
 ONE = {1: 1.0}
 NOISE = (1.00, 1.03, 0.97, 1.01, 0.99, 1.02, 0.98, 1.00, 1.01, 0.99)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from engine.race.race_rig import cpu_course, fake_engine, gpu_course, graph, on_cpu, on_fake
+from engine.race.race_rig import cpu_course, gpu_course, graph, on_cpu, on_fake
 
 from edged.engine.race.entrant import Course, Entrant, Limits, Stand
 from edged.engine.race.pace import Deadline, pace_apart, pace_together
 from edged.engine.race.race import race
 from edged.engine.race.result import Conditions, RaceResult
-from edged.engine.race.stands import on_gpu_loaded
 from edged.engine.report.candidate import Accuracy
 from edged.errors import EngineError, InternalError
 from edged.gpu.errors import GpuLostError, GpuMemoryError
@@ -110,7 +109,7 @@ def test_the_accounting_gpu() -> None:
             assert timing.ms.median >= cost * 0.99
     assert result.entry("FP16").io == "copy"
     assert result.entry("FP16").memory is not None
-    assert not result.entry("all INT8").may_win
+    assert result.entry("all INT8").refused_because
     assert seen == [(number + 1, 60) for number in range(60)]
     assert result.begin is not None
     assert result.end is not None
@@ -171,16 +170,6 @@ def test_an_engine_that_takes_no_such_batch_gives_all_back() -> None:
     assert gpu.close() == ()
 
 
-def test_an_engine_of_the_caller_stays_open() -> None:
-    gpu = FakeGpu()
-    engine = fake_engine(gpu, 1.0)
-    result = race([Entrant("FP16", "fp16", "tensorrt", on_gpu_loaded(gpu, engine))], gpu_course(), QUICK)
-    assert result.winner == "FP16"
-    assert not engine.closed
-    engine.close()
-    assert gpu.close() == ()
-
-
 def test_a_lost_gpu_is_told() -> None:
     gpu = FakeGpu()
     gpu.fail_at("copy_in", 40, 719)
@@ -195,8 +184,8 @@ def test_time_is_kept(together: bool | None) -> None:
     limits = Limits(seconds=0.8, turn_s=0.05, rounds=10, together=together)
     result = race(entrants, gpu_course(batches={1: 1.0}), limits)
     check(result)
-    # What runs is waited for; the rest is room for a busy machine.
-    assert result.seconds < 0.8 + 0.5
+    # What runs is waited for; the rest is room for a busy machine, on which fewer rounds fit in.
+    assert result.seconds < 0.8 + 2.0
     assert 0 < result.rounds < 10
     assert any("rounds were completed in 0.8 s" in note for note in result.notes)
     assert gpu.close() == ()

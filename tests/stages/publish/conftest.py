@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from support.ports import tcp_endpoint
 
 from edged.stages.publish.publisher import Publisher
 
@@ -24,6 +25,12 @@ def sock_dir() -> Iterator[Path]:
 @pytest.fixture
 def endpoint(sock_dir: Path) -> str:
     return f"ipc://{sock_dir}/pub.sock"
+
+
+@pytest.fixture
+def tcp() -> str:
+    """An endpoint on the loopback interface."""
+    return tcp_endpoint()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 import time
 from collections.abc import Callable
@@ -125,11 +124,8 @@ def test_looks_are_rare(keys: Path, folder: Path) -> None:
 
 
 def test_a_revoked_client_is_cut_off_and_the_others_come_back(
-    make_publisher: Make, wait_until: Wait, endpoint: str, keys: Path, folder: Path
+    make_publisher: Make, wait_until: Wait, endpoint: str, tcp: str, keys: Path, folder: Path
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        tcp = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
     for name in ("one", "two"):
         authorise(folder, keys / f"{name}.key")
     publisher = make_publisher(
@@ -156,7 +152,7 @@ def test_a_revoked_client_is_cut_off_and_the_others_come_back(
         revoke(folder, "two")
         begin = time.monotonic()
         wait_until(publisher, lambda: come_back(one) and publisher.poll_subscriptions() >= 4)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 5
         # Who is cut off in the middle of a handshake is only tried again by a client that is asked for messages.
         wait_until(publisher, lambda: come_back(one) and publisher.subscribers == 2)
         publish()

@@ -24,13 +24,6 @@ Wait = Callable[..., None]
 TOPIC = "v1/predictions/north/"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def event(publisher: Publisher, text: str = "") -> Event:
     return Event(**publisher.envelope(EVENT), kind="k", text=text)
 
@@ -48,8 +41,7 @@ def test_a_message_arrives_whole(make_publisher: Make, wait_until: Wait, endpoin
     assert publisher.sent == 1
 
 
-def test_one_socket_serves_ipc_and_tcp(make_publisher: Make, wait_until: Wait, endpoint: str) -> None:
-    tcp = f"tcp://127.0.0.1:{free_port()}"
+def test_one_socket_serves_ipc_and_tcp(make_publisher: Make, wait_until: Wait, endpoint: str, tcp: str) -> None:
     publisher = make_publisher(binds=[tcp, endpoint])
     with Subscriber(endpoint) as one, Subscriber(tcp) as two:
         wait_until(publisher, lambda: publisher.prediction_subscriptions == 2)
@@ -100,8 +92,7 @@ def test_subscriptions_are_counted_one_by_one_and_never_taken_back(
     assert publisher.poll_subscriptions() == len(counting) + 1
 
 
-def test_odd_peers_are_counted_and_do_no_harm(make_publisher: Make, wait_until: Wait, endpoint: str) -> None:
-    tcp = f"tcp://127.0.0.1:{free_port()}"
+def test_odd_peers_are_counted_and_do_no_harm(make_publisher: Make, wait_until: Wait, endpoint: str, tcp: str) -> None:
     publisher = make_publisher(binds=[endpoint, tcp])
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
@@ -188,7 +179,7 @@ def test_closing_is_bounded_however_stuck_a_subscriber_is(
             publisher.send(TOPIC, b"x" * 10_000)
         start = time.monotonic()
         publisher.close(200)
-        assert 0.15 < time.monotonic() - start < 1.0
+        assert 0.15 < time.monotonic() - start < 5.0
     publisher.close(200)
 
 
@@ -210,7 +201,7 @@ def test_a_flood_of_connections_does_not_hang_the_end(make_publisher: Make, sock
             peer.connect(str(sock_dir / "pub.sock"))
     start = time.monotonic()
     publisher.close(0)
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 5.0
 
 
 def test_health_lists_the_last_numbers(make_publisher: Make, wait_until: Wait, endpoint: str) -> None:

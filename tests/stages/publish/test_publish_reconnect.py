@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +18,7 @@ from edged.stages.publish.reconnect import Reconnector
 from edged.stages.publish.security import create_keys, load_client_curve, load_server_curve
 
 Make = Callable[..., Publisher]
-
-
-@pytest.fixture
-def tcp() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+Wait = Callable[..., None]
 
 
 def until_heard(publisher: Publisher, subscriber: Subscriber, timeout_s: float = 10.0) -> bool:
@@ -39,12 +32,14 @@ def until_heard(publisher: Publisher, subscriber: Subscriber, timeout_s: float =
     return False
 
 
-def test_a_message_that_is_too_long_is_not_the_last_one(make_publisher: Make, endpoint: str) -> None:
+def test_a_message_that_is_too_long_is_not_the_last_one(make_publisher: Make, wait_until: Wait, endpoint: str) -> None:
     publisher = make_publisher()
     with Subscriber(endpoint, max_bytes=10_000) as subscriber:
         assert until_heard(publisher, subscriber)
+        wait_until(publisher, lambda: publisher.subscribers == 1)
         publisher.send(EVENT, b"x" * 20_000)
-        time.sleep(0.2)
+        # It hangs up, and comes back only once it is asked for messages.
+        wait_until(publisher, lambda: publisher.subscribers == 0)
         while subscriber.receive(0) is not None:
             continue
         assert until_heard(publisher, subscriber)

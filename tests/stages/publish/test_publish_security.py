@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -44,13 +43,6 @@ def server(keys: Path) -> ServerCurve:
 
 def client(keys: Path, name: str) -> ClientCurve:
     return load_client_curve(keys / "daemon.key", keys / f"{name}.key_secret")
-
-
-@pytest.fixture
-def tcp() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def test_only_authorised_keys_get_anything_over_tcp(

@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from edged.messages import EVENT, Event
 from edged.stages.publish.client import Subscriber
@@ -21,13 +18,6 @@ from tools.bench.storm_attack import Crowd
 Make = Callable[..., Publisher]
 Wait = Callable[..., None]
 COUNT = 54
-
-
-@pytest.fixture
-def tcp() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def test_a_crowd_gets_nothing_and_takes_nothing(

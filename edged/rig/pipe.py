@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
 
-from edged.bench.rounds import DEADLINE_S, Stop, Turn
 from edged.errors import InternalError
 from edged.records import FrameRecord, Ready, TensorSpec
+from edged.rig.rounds import DEADLINE_S, Stop, Turn
 from edged.shm.frame_table import FrameTable
 from edged.shm.output_table import OutputLayout, OutputTable
 from edged.shm.pixels import FramePixels
@@ -50,7 +51,7 @@ class Pipe:
         frame: height, width of a frame, pixels.
         slots: batches under way at a time.
         max_batch: frames of a batch at the most.
-        open_executor: makes the executor over the rings.
+        open_executor: makes the executor over the rings; where it raises, they are closed again.
     """
 
     def __init__(
@@ -63,12 +64,18 @@ class Pipe:
     ) -> None:
         self.slots = slots
         height, width = frame
-        table = FrameTable.create((slots + 1) * max_batch, height * width * 3, live=False)
-        self.rings = Rings(table, OutputTable.create(OutputLayout(slots + 2, max_batch, tuple(outputs))))
-        self._pixels = FramePixels(table)
-        self.frames = self._fill(frame)
-        self.opened = open_executor(self.rings)
-        self.pipeline = SlotPipeline(self.opened.executor, [Source(table, self._pixels, -1)], self.rings.outputs)
+        with ExitStack() as made:
+            table = FrameTable.create((slots + 1) * max_batch, height * width * 3, live=False)
+            made.callback(table.close)
+            self.rings = Rings(table, OutputTable.create(OutputLayout(slots + 2, max_batch, tuple(outputs))))
+            made.callback(self.rings.outputs.close)
+            self._pixels = FramePixels(table)
+            made.callback(self._forget_pixels)
+            self.frames = self._fill(frame)
+            self.opened = open_executor(self.rings)
+            made.callback(self.opened.close)
+            self.pipeline = SlotPipeline(self.opened.executor, [Source(table, self._pixels, -1)], self.rings.outputs)
+            self._made = made.pop_all()
 
     def _fill(self, frame: tuple[int, int]) -> list[Ready]:
         """Fill the ring with noise; its frames may be submitted again and again."""
@@ -83,12 +90,14 @@ class Pipe:
             table.commit(slot, record, 1)
         return table.ready()
 
+    def _forget_pixels(self) -> None:
+        """Let the ring's mapping go with the ring: it cannot while there are views of it."""
+        del self._pixels
+
     def close(self) -> None:
         """End everything, the executor first."""
-        self.opened.close()
-        del self.pipeline, self._pixels
-        self.rings.frames.close()
-        self.rings.outputs.close()
+        with self._made:
+            del self.pipeline
 
 
 class Pumped:

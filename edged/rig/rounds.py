@@ -5,11 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from typing import NamedTuple, Protocol, TypeVar
-
-from edged.bench.figures import distribution, spread
-from edged.bench.report import LevelName, Measurement
 
 WARM_UP_S = 0.2
 DEADLINE_S = 60.0
@@ -95,21 +91,3 @@ def alternate(ways: Mapping[Key, Way], plan: Plan) -> dict[Key, list[Turn]]:
         for key, turn in done.items():
             turns[key].append(turn)
     return {key: own for key, own in turns.items() if own}
-
-
-def measurement(level: LevelName, batch: int, slots: int, profile: int | None, turns: list[Turn]) -> Measurement:
-    """The figures of a way's turns, of which there is at least one."""
-    stages: dict[str, list[float]] = {}
-    for turn in turns:
-        for stage, values in turn.stages_ms.items():
-            stages.setdefault(stage, []).extend(values)
-    return Measurement(
-        level=level,
-        batch=batch,
-        slots=slots,
-        profile=profile,
-        frames_per_s=spread([batch * turn.batches / turn.seconds for turn in turns]),
-        latency_ms=distribution([value for turn in turns for value in turn.latencies_ms]),
-        stages_ms={stage: median(values) for stage, values in stages.items()},
-        batches=sum(turn.batches for turn in turns),
-    )
