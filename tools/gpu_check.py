@@ -37,6 +37,7 @@ PARTS = {
     "steady": 420,
     "bench": 240,
     "chain": 590,
+    "swap": 400,
     "sustained": 580,
 }
 """Parts of ``all`` in their order, and the most seconds that each may take."""
@@ -70,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return one(folder, given.name)
     begin = time.monotonic()
     try:
-        missing = "" if given.part in ANYWHERE else lacking()
+        anywhere = given.part in ANYWHERE or getattr(given, "backend", "tensorrt") != "tensorrt"
+        missing = "" if anywhere else lacking()
         results = {"skipped": missing} if missing else _part(given, folder)
     except Exception as error:  # noqa: BLE001 - the top of the process: the table must say so
         traceback.print_exc()
@@ -138,6 +140,7 @@ def _part(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "bench": ("bench", "bench", ()),
         "sustained": ("sustained", "sustained", ("minutes", "data")),
         "chain": ("chain", "chain", ("data", "json", "seconds", "steps")),
+        "swap": ("swap", "swap", ("backend", "rounds", "data")),
     }[given.part]
     work = getattr(import_module(f"tools.gpu.{module}"), function)
     results: dict[str, Any] = work(folder, *(getattr(given, name) for name in arguments))
@@ -223,6 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     chain = parts.add_parser("chain", parents=[common], help="INT8 from images to the engine that is chosen")
     chain.add_argument("--seconds", type=float, default=560.0, help="of this call (default: %(default)s)")
     chain.add_argument("--steps", type=_names, default=CHAIN_STEPS, metavar="STEPS", help="such as digits,yolox")
+    swap = parts.add_parser("swap", parents=[common], help="another engine takes over under load; kill -9; sources")
+    swap.add_argument("--backend", choices=("tensorrt", "onnxruntime", "fake"), default="tensorrt")
+    swap.add_argument("--rounds", type=int, default=5, help="there and back (default: %(default)s)")
     sustained = parts.add_parser("sustained", parents=[common], help="minutes at full load; run it twice")
     sustained.add_argument("--minutes", type=float, default=6.0, help="default: %(default)s")
     everything = parts.add_parser("all", parents=[common])

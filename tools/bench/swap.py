@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from itertools import pairwise
-from statistics import median
 from typing import NamedTuple
 
 from edged.messages import Event, Message, Prediction
 from edged.stages.publish.client import Subscriber
 from tools.bench import harness
 from tools.bench.report import Report, Spread
+from tools.bench.swap_seen import gaps, pauses, published_s
 
 # Found by the harness's path.
 from support.models import write_slow_model  # isort: skip
@@ -60,27 +59,14 @@ def follow(daemon: harness.Daemon, subscriber: Subscriber, key: str) -> list[Mes
 
 def _taken_over(messages: list[Message], key: str) -> bool:
     new = [message for message in messages if isinstance(message, Prediction) and message.model.engine == key]
-    return bool(new) and harness.published_s(new[-1]) - harness.published_s(new[0]) >= _AFTER_S / 2
+    return bool(new) and published_s(new[-1]) - published_s(new[0]) >= _AFTER_S / 2
 
 
 def measure(messages: list[Message], key: str) -> Swap:
     """What the messages around one swap say of it."""
-    predictions = sorted((message for message in messages if isinstance(message, Prediction)), key=harness.published_s)
-    old = [message for message in predictions if message.model.engine != key]
-    new = [message for message in predictions if message.model.engine == key]
-    boundary_s = harness.published_s(old[-1])
-    recent = [message for message in old if boundary_s - harness.published_s(message) < _AFTER_S]
-    batch_ms = median(message.timing_ms.copy + message.timing_ms.infer for message in recent)
-    pauses = [harness.published_s(after) - harness.published_s(before) for before, after in pairwise(predictions)]
+    seen = pauses([message for message in messages if isinstance(message, Prediction)], key)
     (event,) = (each for each in messages if isinstance(each, Event) and each.kind == "engine-swapped")
-    between = harness.published_s(new[0]) - boundary_s
-    return Swap(batch_ms, between * 1e3, max(pauses) * 1e3, float(event.data["hand_over_ms"]))
-
-
-def gaps(predictions: list[Prediction]) -> int:
-    """Sequence numbers that are missing or came twice."""
-    seqs = [message.seq for message in predictions]
-    return sum(abs(after - before - 1) for before, after in pairwise(seqs))
+    return Swap(*seen, float(event.data["hand_over_ms"]))
 
 
 def main(argv: list[str] | None = None) -> int:

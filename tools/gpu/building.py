@@ -12,6 +12,7 @@ from typing import Any
 
 from edged.engine.store import model_folder, read_current, read_engine
 from tools.gpu.rig import ROOT, spec_of
+from tools.gpu.spoiled import SPOILED, export_spoiled
 
 _TWO = ("--profile", "1,8,32", "--profile", "33,128,128")
 _TABLE = ("--profile", "1,8,32")
@@ -19,6 +20,8 @@ _QUICK = ("--optimization-level", "2")
 ENGINES: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "shapes-fp32": ("shapes", "fp32", ("--profile", "1,4,8", "--optimization-level", "1")),
     "number-fp32": ("number", "fp32", ("--profile", "1,4,4", "--profile", "5,16,32", "--optimization-level", "1")),
+    "shapes-fp16": ("shapes", "fp16", ("--profile", "1,4,8", "--optimization-level", "1")),
+    "shapes-spoiled-fp32": (SPOILED, "fp32", ("--profile", "1,4,8", "--optimization-level", "1")),
     "resnet18-fp16": ("resnet18", "fp16", _TWO),
     "resnet18-int8": ("resnet18-int8", "int8", _TWO),
     "resnet18-fp32": ("resnet18", "fp32", (*_TABLE, *_QUICK)),
@@ -52,6 +55,8 @@ def build_all(folder: Path, only: list[str] | None = None, data: Path | None = N
         print(f"begins with the timing cache of {data}", flush=True)
     for name in only or ENGINES:
         model, precision, flags = ENGINES[name]
+        if model == SPOILED:
+            export_spoiled(folder)
         command = [sys.executable, "-m", "edged.engine.cli", str(spec_of(folder, model)), "--backend", "tensorrt"]
         command += ["--precision", precision, "--state-dir", str(folder / "state"), *flags]
         print("$", " ".join(command), flush=True)

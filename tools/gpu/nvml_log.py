@@ -61,10 +61,39 @@ def _library() -> ctypes.CDLL:
     raise SystemExit(f"no NVML here: {failed[0]}")
 
 
-def _questions(library: ctypes.CDLL) -> list[Callable[[], int | None]]:
+class _MemoryInfo(ctypes.Structure):
+    _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
+
+
+class DeviceMemory:
+    """Memory of the whole GPU, whoever has it.
+
+    Raises:
+        SystemExit: there is no NVML.
+    """
+
+    def __init__(self) -> None:
+        self._library = _library()
+        self._handle = _gpu(self._library)
+
+    def used_mb(self) -> float:
+        """What is taken now, MB."""
+        info = _MemoryInfo()
+        code = self._library.nvmlDeviceGetMemoryInfo(self._handle, ctypes.byref(info))
+        if code:
+            raise OSError(f"NVML does not tell the memory in use (error {code})")
+        return float(info.used) / 1e6
+
+
+def _gpu(library: ctypes.CDLL) -> ctypes.c_void_p:
     handle = ctypes.c_void_p()
     if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(handle)):
         raise SystemExit("NVML does not start, or knows no GPU")
+    return handle
+
+
+def _questions(library: ctypes.CDLL) -> list[Callable[[], int | None]]:
+    handle = _gpu(library)
     small, large = ctypes.c_uint(), ctypes.c_ulonglong()
 
     def ask(name: str, *before: int, wide: bool = False) -> Callable[[], int | None]:
