@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edged.engine.store import model_folder, read_current, read_engine, verify
+from edged.engine.store import CURRENT_FILE, model_folder, read_current, read_engine, verify
 from edged.gpu.api import Gpu, LiveObject
 from edged.gpu.cuda import CudaGpu
 from edged.gpu.engines import Engine
@@ -28,6 +28,7 @@ from edged.stages.infer.executor import Executor
 from edged.stages.infer.gpu_rings import RingMemory
 from edged.stages.infer.pipeline import SlotPipeline, Source
 from edged.stages.infer.tensorrt import GpuOptions, TensorRtExecutor
+from tools.gpu.results import SkippedError
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = ROOT / "edged" / "assets" / "shapes.toml"
@@ -45,6 +46,19 @@ class Model(NamedTuple):
     prepared: PreparedModel
 
 
+def current_key(folder: Path, model: str, precision: str) -> str:
+    """Key of the engine that is current for a model and precision.
+
+    Raises:
+        SkippedError: there is none.
+    """
+    engines = model_folder(folder / "state", model)
+    key = read_current(engines).engines.get(f"tensorrt/{precision}") if (engines / CURRENT_FILE).is_file() else None
+    if key is None:
+        raise SkippedError(f"there is no engine {model}-{precision}: gpu_check.py build --only {model}-{precision}")
+    return key
+
+
 class Host:
     """The GPU and TensorRT of this process; `leaks` are known after the end."""
 
@@ -56,9 +70,8 @@ class Host:
         self.leaks: tuple[LiveObject, ...] = ()
 
     def plan(self, model: str, precision: str) -> bytes:
-        """The serialised engine that is current for a model and precision."""
-        engines = model_folder(self.state, model)
-        found = read_engine(engines, read_current(engines).engines[f"tensorrt/{precision}"])
+        """The serialised engine that is current for a model and precision; skips where none was built."""
+        found = read_engine(model_folder(self.state, model), current_key(self.folder, model, precision))
         verify(found)
         return found.path.read_bytes()
 

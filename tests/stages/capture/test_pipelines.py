@@ -204,7 +204,9 @@ def test_gstreamer_plays_what_is_generated(ask: Ask, tmp_path: Path) -> None:
                 assert f"width=(int){width}, height=(int){width * 3 // 4}" in done["caps"]
     # A stream whose size is not what it was when the pipeline was made fails, instead of being squeezed.
     (way,) = decoding(source, "h264", Size(480, 640), "jetson", letterbox(Size(480, 640), side=160), live=False)
-    assert "error" in ask({"play": _stand_in(way.text)})
+    # GStreamer's word on it may come after the end.
+    done = ask({"play": _stand_in(way.text)})
+    assert "error" in done or done == {"frames": 0, "caps": ""}
 
 
 def test_boards(tmp_path: Path) -> None:
