@@ -9,11 +9,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from edged.entry import INTERRUPTED, run_command
+
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Sequence
 
     from edged.runtime.signals import StopSignal
+
+_UNTIL_STOPPED = ("run", "demo", "tail", "top")
+"""Commands that go on until they are stopped: for them an interrupt is the usual end."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,25 +31,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or that of the error, which is one line on stderr.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    stop = _stop_signal(arguments)
-    traceback_wanted = "--traceback" in arguments
-    try:
-        code = _dispatch([argument for argument in arguments if argument != "--traceback"], stop)
-        sys.stdout.flush()
-        return code
-    except KeyboardInterrupt:
-        return 0
-    except Exception as error:  # the top of the process: users get one line, no traceback
-        if isinstance(error, BrokenPipeError) and stop is None:
-            return _reader_left()
-        if traceback_wanted:
-            raise
-        return _report(error)
-
-
-def _stop_signal(arguments: list[str]) -> StopSignal | None:
-    """Handlers for the commands that go on until they are stopped."""
     command = next((argument for argument in arguments if not argument.startswith("-")), None)
+
+    def work() -> int:
+        stop = _stop_signal(command)
+        return _dispatch([argument for argument in arguments if argument != "--traceback"], stop)
+
+    return run_command(
+        "edged",
+        work,
+        traceback="--traceback" in arguments,
+        interrupted=lambda: 0 if command in _UNTIL_STOPPED else INTERRUPTED,
+    )
+
+
+def _stop_signal(command: str | None) -> StopSignal | None:
+    """Handlers for the commands that have children to end."""
     if command not in ("run", "demo"):
         return None
     from edged.runtime.signals import install
@@ -112,19 +114,29 @@ def _keys(given: Namespace) -> int:
 def _tail(given: Namespace) -> int:
     import signal
 
+    from edged.cli_keys import client_curve
     from edged.stages.publish.tail import run_tail
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C: as asked, with 0
-    return run_tail(given.connect, given.topics or [""], given.json, given.count, given.seconds, sys.stdout)
+    return run_tail(
+        given.connect,
+        given.topics or [""],
+        given.json,
+        given.count,
+        given.seconds,
+        sys.stdout,
+        curve=client_curve(given),
+    )
 
 
 def _top(given: Namespace) -> int:
     import signal
 
+    from edged.cli_keys import client_curve
     from edged.top import run_top
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as for tail
-    return run_top(given.connect, once=given.once, out=sys.stdout)
+    return run_top(given.connect, once=given.once, out=sys.stdout, curve=client_curve(given))
 
 
 def _export(given: Namespace) -> int:
@@ -151,25 +163,3 @@ def _doctor(given: Namespace) -> int:
 
 def _show(text: str) -> None:
     print(text, flush=True)
-
-
-def _reader_left() -> int:
-    """Whoever read our output has gone, as in ``edged tail | head``: no error."""
-    import os
-
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())  # what is still buffered must not fail at exit
-    os.close(nowhere)
-    return 0
-
-
-def _report(error: Exception) -> int:
-    from edged.errors import InternalError, told
-    from edged.stages.capture.redact import redact
-
-    shown = told(error)
-    if shown is None:
-        what = f"internal error: {type(error).__name__}: {redact(str(error))}"
-        shown = InternalError(what, remedy="please report it with what --traceback adds")
-    print(f"edged: {shown}", file=sys.stderr)
-    return shown.exit_code

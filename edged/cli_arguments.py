@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from edged.cli_keys import add_keys
 from edged.errors import UsageError
 from edged.problems import closest, printable
 
@@ -79,7 +80,7 @@ def parse(arguments: Sequence[str]) -> Namespace:
 
         own, overrides = split_settings(own)
     given, rest = parser.parse_known_args(own, Namespace(text=None, command=name))
-    _refuse_unknown(rest, parser, settings=name in ("run", "check", "reload"))
+    _refuse_unknown(rest, parser, settings=name in ("run", "check", "reload", "doctor"))
     given.overrides = rest + overrides
     return given
 
@@ -154,13 +155,17 @@ def _check_parser() -> ArgumentParser:
 
 
 def _reload_parser() -> ArgumentParser:
-    return _settings_parser(
+    parser = _settings_parser(
         "reload", "Have the daemon that runs with these settings read them again, and say what came of it."
     )
+    parser.add_argument("--pid", type=_count, help="which one, where several run with the file")
+    return parser
 
 
 def _doctor_parser() -> ArgumentParser:
-    parser = _parser("doctor", "Look for what is wrong with this machine or the settings, and tell the remedy.")
+    parser = _parser(
+        "doctor", "Look for what is wrong with this machine or the settings, and tell the remedy.", epilog=_SETTINGS
+    )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG}, if it is there)"
     )
@@ -181,6 +186,7 @@ def _demo_parser() -> ArgumentParser:
 def _tail_parser() -> ArgumentParser:
     parser = _parser("tail", "Print what a running daemon publishes, until interrupted.")
     parser.add_argument("--connect", default=DEFAULT_ENDPOINT, metavar="ENDPOINT", help="default: %(default)s")
+    add_keys(parser)
     parser.add_argument("--json", action="store_true", help="print each message as it was sent, one a line")
     parser.add_argument("--count", type=_count, help="end after so many messages")
     parser.add_argument("--seconds", type=_seconds, help="end after so many seconds")
@@ -191,6 +197,7 @@ def _tail_parser() -> ArgumentParser:
 def _top_parser() -> ArgumentParser:
     parser = _parser("top", "Watch how a running daemon is doing, until interrupted.")
     parser.add_argument("--connect", default=DEFAULT_ENDPOINT, metavar="ENDPOINT", help="default: %(default)s")
+    add_keys(parser)
     parser.add_argument("--once", action="store_true", help="print one page and end")
     return parser
 

@@ -55,6 +55,9 @@ _MISSING: dict[Loc, Problem] = {
 }
 
 
+_SECTIONS = frozenset(Settings.model_fields)
+
+
 @dataclass(frozen=True)
 class Loaded:
     """Settings and where they come from.
@@ -99,11 +102,16 @@ def load(config: Path | None, overrides: Sequence[str], environ: Mapping[str, st
         found = [_MISSING.get(problem.loc, problem) for problem in problems(error, Settings, data)]
         _refuse([_locate(problem, given, file) for problem in found])
         raise
+    locs = [("sources", index, "uri") for index in range(len(settings.sources))]
+    settings.place_uris(tuple(_locate(Problem(loc, ""), given, file)[0] for loc in locs))
     return Loaded(settings, _origins(settings, given, file))
 
 
 def _file_problems(file: TomlFile) -> list[tuple[str, Problem]]:
     """What is wrong with the file by itself; what is missing may still come from elsewhere."""
+    if "onnx" in file.data and not _SECTIONS.intersection(file.data):
+        remedy = f'settings name it in [model]: spec = "{file.path.name}" (docs/configuration.md)'
+        return [(str(file.path), Problem((), "this looks like a model spec, not like settings", remedy))]
     try:
         # JSON, because strict Python values would have to be tuples and paths; dates, which no key takes, become null.
         Settings.model_validate_json(json.dumps(file.data, default=lambda _: None), strict=True)

@@ -7,6 +7,7 @@
     ├── DeviceUnavailableError         69  the device or backend asked for is not here
     ├── InternalError                  70  a bug, or a process that dies repeatedly
     │   └── SharedMemoryError              a ring that is not what it should be
+    ├── OutputError                    74  what a command says cannot be written
     ├── RestartWantedError             75  come back later
     │   └── EndpointInUseError             another instance holds the endpoint
     └── ConfigError                    78  what the user gave does not fit
@@ -93,6 +94,12 @@ class SharedMemoryError(InternalError):
     """A shared-memory region that is not what its reader expects, or a lock that is never freed."""
 
 
+class OutputError(EdgedError):
+    """What a command says cannot be written to standard output."""
+
+    exit_code = 74
+
+
 class RestartWantedError(EdgedError):
     """The process cannot go on now but may later: the service manager should start it again."""
 
@@ -142,6 +149,7 @@ BY_NAME: dict[str, type[EdgedError]] = {
         DeviceUnavailableError,
         InternalError,
         SharedMemoryError,
+        OutputError,
         RestartWantedError,
         EndpointInUseError,
         ConfigError,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -43,6 +44,12 @@ def make_folder(path: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(exist_ok=True)
         adopt(folder)
+
+
+def remedy_for(error: OSError, otherwise: str) -> str:
+    """What to do where a file cannot be written: another permission does not help on a full disk."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"free space there, or {otherwise}" if full else f"make the folder writable, or {otherwise}"
 
 
 def adopt(path: Path) -> None:

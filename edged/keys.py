@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edged.errors import UsageError
-from edged.stages.publish.keyring import authorise, list_keys, revoke
+from edged.stages.publish.keyring import authorise, check_name, list_keys, revoke
 from edged.stages.publish.security import create_keys
 
 DEFAULT_FOLDER = Path("/etc/edged/authorized")
@@ -38,7 +38,7 @@ def run_keys(given: Namespace, environ: Mapping[str, str], show: Callable[[str],
     if given.label is not None and given.action != "authorise":
         raise UsageError("--name goes with edged keys authorise", remedy="see edged keys --help")
     if given.action == "create":
-        public, secret = create_keys(given.folder or Path(), given.name)
+        public, secret = create_keys(given.folder or Path(), check_name(given.name))
         show(f"{secret}\tkeep it; only its owner can read it\n{public}\thand it out")
     elif given.action == "authorise":
         path = authorise(_authorized_folder(given, environ), Path(given.name), given.label or "")

@@ -87,10 +87,13 @@ def dotted(loc: Iterable[str | int]) -> str:
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant."""
+    """The known name that was probably meant: one that is spelt much alike, or a word of the one given."""
     from difflib import get_close_matches  # only errors need it
 
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), None)
+    names, words = list(known), name.split("_")
+    # At 0.6 "frobnicate" would have meant "rotate"; at 0.67 "fsp" would not mean "fps" any more.
+    alike = get_close_matches(name, names, n=1, cutoff=0.65)
+    return next(iter(alike), None) or next((each for each in names if each in words), None)
 
 
 def problems(error: ValidationError, model: type[BaseModel], data: dict[str, Any]) -> list[Problem]:
@@ -184,6 +187,8 @@ def _describe(loc: Loc, details: Sequence[ErrorDetails], model: type[BaseModel],
         _EXPECTED.get(detail["type"], lambda _, d=detail: d["msg"])(detail.get("ctx", {})) for detail in details
     ]
     value = _value(loc, data)
+    if value == "" and all(_is_echo(detail) for detail in details):  # what is secret is called too short as lists are
+        expected = ["text that is not empty"]
     remedy = "remove the quotes" if isinstance(value, str) and _unquoted(first["type"], value) else ""
     return Problem(loc, f"expected {' or '.join(dict.fromkeys(expected))}, found {_found(value)}", remedy)
 

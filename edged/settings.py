@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_core import PydanticCustomError
 
 from edged.problems import OWN_ERROR
@@ -167,6 +167,15 @@ class Settings(Section):
     publish: PublishSettings = Field(default_factory=PublishSettings)
     monitor: MonitorSettings = Field(default_factory=MonitorSettings)
     http: HttpSettings = Field(default_factory=HttpSettings)
+    _uri_places: tuple[str, ...] = PrivateAttr(default=())
+
+    def place_uris(self, places: tuple[str, ...]) -> None:
+        """Note where the URI of each source was given: ``edged.toml:12``, a variable or a flag."""
+        self._uri_places = places
+
+    def uri_place(self, index: int) -> str:
+        """Where the URI of a source was given; empty where nobody noted it."""
+        return self._uri_places[index] if index < len(self._uri_places) else ""
 
     def redacted(self, redact: Callable[[str], str] = _masked) -> dict[str, Any]:
         """The settings as plain values that may be printed.

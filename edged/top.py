@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -16,8 +16,12 @@ from edged.errors import DeviceUnavailableError
 from edged.messages import HEALTH, STATS, THERMAL, Health, Stats, Thermal
 from edged.monitor.record import Record
 from edged.stages.publish.client import Received, Subscriber
+from edged.stages.publish.silence import likely_causes
 from edged.top_figures import Figures
 from edged.top_view import page
+
+if TYPE_CHECKING:
+    from edged.stages.publish.security import ClientCurve
 
 PATIENCE_S = 5.0
 """A daemon that is there says something every second."""
@@ -79,13 +83,16 @@ class Watch:
                 self.record = replace(self.record, thermal=message)
 
 
-def run_top(connect: str, *, once: bool, out: TextIO, patience_s: float = PATIENCE_S) -> int:
+def run_top(
+    connect: str, *, once: bool, out: TextIO, curve: ClientCurve | None = None, patience_s: float = PATIENCE_S
+) -> int:
     """Show how the daemon is doing until interrupted.
 
     Args:
         connect: endpoint.
         once: print one page and end; also where ``out`` is not a terminal.
         out: where to.
+        curve: keys for a tcp endpoint with CURVE.
         patience_s: how long to wait for a first word, seconds.
 
     Returns:
@@ -97,10 +104,10 @@ def run_top(connect: str, *, once: bool, out: TextIO, patience_s: float = PATIEN
     """
     watch = Watch()
     try:
-        with Subscriber(connect, [HEALTH, STATS, THERMAL]) as subscriber:
+        with Subscriber(connect, [HEALTH, STATS, THERMAL], curve=curve) as subscriber:
             _wait(subscriber, watch, lambda: watch.record is not None, patience_s)
             if watch.record is None:
-                raise _silence(connect, patience_s, subscriber.malformed)
+                raise _silence(connect, patience_s, subscriber.malformed, keys=curve is not None)
             console = Console(file=out, width=None if out.isatty() or "COLUMNS" in os.environ else _WIDTH)
             if once or not console.is_terminal:
                 _wait(subscriber, watch, lambda: watch.complete, _REST_S)
@@ -132,10 +139,10 @@ def _live(subscriber: Subscriber, watch: Watch, console: Console) -> None:
                     watch.take(received)
 
 
-def _silence(connect: str, patience_s: float, malformed: int) -> DeviceUnavailableError:
+def _silence(connect: str, patience_s: float, malformed: int, *, keys: bool) -> DeviceUnavailableError:
     odd = f" ({malformed} messages were not understood)" if malformed else ""
     return DeviceUnavailableError(
         f"no daemon said anything within {patience_s:g} s{odd}",
         where=connect,
-        remedy="is it running, does it publish there (publish.bind), and may this user open the socket (group edged)?",
+        remedy=likely_causes(connect, keys=keys),
     )

@@ -97,6 +97,12 @@ USAGE = [
         ["tail", "--count", "0"],
         "edged tail: argument --count: expected a number from 1, found 0; see edged tail --help",
     ),
+    (["tail", "--key", "me.key_secret"], "edged tail: --server-key and --key go together; give the daemon's NAME.key"),
+    (
+        ["top", "--key", "me.key_secret", "--server-key", "gate-7.key"],
+        "edged top: --server-key and --key are for tcp endpoints",
+    ),
+    (["reload", "--pid", "x"], "edged reload: argument --pid: expected a number from 1, found x"),
     (["tail", "--connect"], "edged tail: argument --connect: expected one argument; see edged tail --help"),
 ]
 
@@ -248,15 +254,7 @@ def in_a_removed_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     gone.rmdir()
 
 
-def test_an_interrupt_ends_check_without_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_args: object, **_options: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("edged.check.run_check", interrupted)
-    assert check(folder) == 0
-
-
-@pytest.mark.parametrize("name", ["edged.cli", "edged"])
+@pytest.mark.parametrize("name", ["edged.cli", "edged.engine.cli", "edged"])
 def test_importing_brings_next_to_nothing(name: str) -> None:
     """Handlers must stand before anything slow is imported."""
     code = f"import sys; import {name}; print(*sys.modules)"

@@ -57,6 +57,19 @@ IN_FILE = {
         HEAD.replace("[model]", "fsp = 3\n[model]"),
         ":4: unknown key sources[0].fsp; did you mean sources[0].fps?",
     ),
+    "unknown key that is like no other": (
+        HEAD.replace("[model]", "frobnicate = 3\n[model]"),
+        f":4: unknown key sources[0].frobnicate; known here: {SOURCE_KEYS}",
+    ),
+    "unknown key with a known word": (
+        HEAD.replace("[model]", "max_fps = 3\n[model]"),
+        ":4: unknown key sources[0].max_fps; did you mean sources[0].fps?",
+    ),
+    "a model spec": (
+        'id = "a"\nonnx = "a.onnx"\ntask = "raw"\ndecoder = "raw"\n[input]\nsize = [32, 32]\n',
+        ': this looks like a model spec, not like settings; settings name it in [model]: spec = "edged.toml" '
+        "(docs/configuration.md)",
+    ),
     "unknown key of a nested section": (
         HEAD + '[publish.curve]\nsecret_key_file = "k"\nauthorised_keys_dir = "d"\n',
         ":8: unknown key publish.curve.authorised_keys_dir; did you mean publish.curve.authorized_keys_dir?",

@@ -20,6 +20,7 @@ EXIT_CODES = {
     "DeviceUnavailableError": 69,
     "InternalError": 70,
     "SharedMemoryError": 70,
+    "OutputError": 74,
     "RestartWantedError": 75,
     "EndpointInUseError": 75,
     "ConfigError": 78,

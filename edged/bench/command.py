@@ -28,6 +28,7 @@ from edged.bench.subject import Request, Subject, against, resolve, unique
 from edged.bench.sustained import Lasting, measure_sustained
 from edged.bench.tables import WIDTH, show
 from edged.bench.verdict import advice, verdict
+from edged.entry import INTERRUPTED
 from edged.errors import StateDirError, UsageError
 from edged.files import write_atomically
 from edged.rig.rounds import Plan
@@ -46,7 +47,7 @@ def run_bench(given: Namespace, environ: Mapping[str, str]) -> int:
         environ: environment variables; those that start with ``EDGED_`` are settings.
 
     Returns:
-        The exit code: 0, also where it was interrupted, or 1 where a check was missed.
+        The exit code: 0, 130 where it was interrupted before it was done, or 1 where a check was missed.
 
     Raises:
         EdgedError: what was measured until then is printed first.
@@ -81,6 +82,8 @@ def _bench(given: Namespace, environ: Mapping[str, str], stop: StopSignal) -> in
             for line in run.layer_lines:
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
     _write(given, run.report)
+    if not run.report.complete:
+        return INTERRUPTED
     return MISSED if run.report.missed else 0
 
 

@@ -130,6 +130,8 @@ def resolve(request: Request, environ: Mapping[str, str]) -> Subject:
     """
     if request.spec is None and request.config is None:
         raise UsageError("what is to be measured?", where="edged bench", remedy="give a model spec, or --config FILE")
+    from edged.engine.options import expect_spec
+
     spec = None if request.spec is None else _spec_path(request.spec)
     overrides = [*request.overrides]
     if spec is not None:
@@ -137,6 +139,8 @@ def resolve(request: Request, environ: Mapping[str, str]) -> Subject:
     if request.config is None:
         overrides += ["--sources", _PLACEHOLDER]
     settings = load(request.config, overrides, environ).settings
+    if spec is not None:
+        expect_spec(spec)
     label = (request.spec or request.config or Path("bench")).stem
     return _subject(label, settings, own_sources=request.config is not None)
 

@@ -30,7 +30,7 @@ def run_doctor(given: Namespace, environ: Mapping[str, str], show: Callable[[str
     """Examine the machine and the settings.
 
     Args:
-        given: ``config``, ``json``, ``only``, ``root`` of the command line.
+        given: ``config``, ``json``, ``only``, ``root`` and ``overrides`` of the command line.
         environ: environment variables.
         show: prints, for ``--json``.
 
@@ -38,11 +38,18 @@ def run_doctor(given: Namespace, environ: Mapping[str, str], show: Callable[[str
         0 without a problem; 78 with one of configuration; else 69.
 
     Raises:
-        UsageError: a check that does not exist.
+        UsageError: a check or a flag that does not exist, or settings without a file to override.
     """
     checks = chosen(given.only)
     machine = Machine(root=given.root, environ=environ)
-    situation = Situation(machine, _config(given.config, machine))
+    config = _config(given.config, machine)
+    if config is None and given.overrides:
+        raise UsageError(
+            f"there is no {DEFAULT_CONFIG} whose settings flags could override",
+            where="edged doctor",
+            remedy="give --config FILE, too",
+        )
+    situation = Situation(machine, config, overrides=given.overrides)
     console = None if given.json else Console(emoji=False, markup=False)
     found: list[Finding] = []
     for finding in findings(checks, situation):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from edged.doctor.check import Check
-from edged.doctor.checks.cameras import CAPTURE_DEVICES, NETWORK_CAMERAS
+from edged.doctor.checks.cameras import CAPTURE_DEVICES
 from edged.doctor.checks.cuda import CUDA_BINDINGS, CUDA_VERSION, GPU
 from edged.doctor.checks.driver import DEVICE_NODES, DRIVER, DRIVER_LIBRARY, NVIDIA_UVM
 from edged.doctor.checks.engine import ENGINE
@@ -13,6 +13,7 @@ from edged.doctor.checks.heat import TEMPERATURE, THROTTLING
 from edged.doctor.checks.kernel import CLOCK_SOURCE, KERNEL, TIME_SYNC
 from edged.doctor.checks.limits import CGROUP, FILE_DESCRIPTORS, MEMLOCK
 from edged.doctor.checks.memory import MEMORY, UNIFIED_MEMORY
+from edged.doctor.checks.network_cameras import NETWORK_CAMERAS
 from edged.doctor.checks.opencv import NUMPY, OPENCV, VIDEO_BACKENDS
 from edged.doctor.checks.power import CLOCKS, POWER_MODE
 from edged.doctor.checks.settings import MODEL, PREPARED, SETTINGS, SOURCES

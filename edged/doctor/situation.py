@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ class Situation:
     Attributes:
         machine: where to look.
         config: the settings file; None for none.
+        overrides: flags ``--section.key value`` over the file.
         probe_limit_s: how long a library may take to answer, seconds.
     """
 
     machine: Machine
     config: Path | None = None
     probe_limit_s: float = 45.0
+    overrides: Sequence[str] = ()
     refusal: EdgedError | None = field(default=None, init=False)
     _settings: Settings | None = field(default=None, init=False)
     _answers: dict[str, Answer] = field(default_factory=dict, init=False)
@@ -37,7 +40,7 @@ class Situation:
         if self.config is None:
             return
         try:
-            self._settings = load(self.config, [], self.machine.environ).settings
+            self._settings = load(self.config, self.overrides, self.machine.environ).settings
         except ConfigError as error:
             self.refusal = error
 

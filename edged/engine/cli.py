@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line of ``edged-build-engine``."""
+"""The command line of ``edged-build-engine``.
+
+Next to nothing is imported before `main` runs: an interrupt that arrives earlier would show a traceback.
+"""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from argparse import Namespace
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edged.engine.options import PROGRAM, chosen_spec, parse, request_for, settings_for
-from edged.errors import InternalError, told
+from edged.entry import run_command
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Sequence
+
+_PROGRAM = "edged-build-engine"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,19 +32,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     # A service manager's request to stop ends a build like Ctrl-C.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _dispatch(arguments)
-    except KeyboardInterrupt:
-        print(f"{PROGRAM}: stopped; the engines are as they were", file=sys.stderr)
-        return 0
-    except Exception as error:  # the top of the process: users get one line, no traceback
-        if "--traceback" in arguments:
-            raise
-        return _report(error)
+        return run_command(
+            _PROGRAM, lambda: _dispatch(arguments), traceback="--traceback" in arguments, interrupted=_interrupted
+        )
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
+def _interrupted() -> int:
+    print(f"{_PROGRAM}: stopped; the engines are as they were", file=sys.stderr)
+    return 0
+
+
 def _dispatch(arguments: list[str]) -> int:
+    from edged.engine.options import parse
+
     given = parse(arguments)
     if given.text is not None:
         print(given.text)
@@ -49,8 +56,12 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _build(given: Namespace) -> int:
     # Only now: a wrong flag should not wait for a display library.
+    import os
+    from pathlib import Path
+
     from rich.console import Console
 
+    from edged.engine.options import request_for
     from edged.engine.process import run_build
     from edged.engine.progress import Display
     from edged.engine.report.verdict import show_verdict
@@ -74,11 +85,16 @@ def _build(given: Namespace) -> int:
 
 
 def _explain(given: Namespace) -> int:
+    import os
+
     from edged.engine.explain import Question, explain
+    from edged.engine.options import chosen_spec, expect_spec, settings_for
     from edged.engine.toolkit import device_facts
 
     spec = chosen_spec(given, os.environ)
     settings = settings_for(given, spec, os.environ).settings
+    if given.model is not None:
+        expect_spec(spec)
     question = Question(
         spec=spec,
         state_dir=settings.daemon.state_dir.absolute(),
@@ -89,14 +105,6 @@ def _explain(given: Namespace) -> int:
     text, code = explain(question)
     print(text)
     return code
-
-
-def _report(error: Exception) -> int:
-    shown = told(error) or InternalError(
-        f"internal error: {type(error).__name__}: {error}", remedy="please report it with what --traceback adds"
-    )
-    print(f"{PROGRAM}: {shown}", file=sys.stderr)
-    return shown.exit_code
 
 
 if __name__ == "__main__":

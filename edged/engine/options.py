@@ -93,6 +93,24 @@ def spec_path(model: Path) -> Path:
     )
 
 
+def expect_spec(path: Path) -> None:
+    """Say it here where a spec that was named on the command line is not there: later the settings would be blamed.
+
+    Raises:
+        ModelError: it is not there.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ModelError(
+            "model spec not found",
+            where=str(path.absolute()),
+            remedy="give the right path; a model spec is a TOML file, docs/models.md describes it",
+        ) from None
+    except OSError:
+        pass  # whoever reads it says why
+
+
 def chosen_spec(given: Namespace, environ: Mapping[str, str]) -> Path:
     """The spec of the model that was named, or that of the settings.
 
@@ -121,11 +139,13 @@ def request_for(given: Namespace, environ: Mapping[str, str]) -> BuildRequest:
     """What to build: the command line over the settings.
 
     Raises:
-        ModelError: an ONNX file without a spec.
+        ModelError: no spec, or an ONNX file without one.
         SettingsError: the settings file or a variable is wrong.
     """
     spec = chosen_spec(given, environ)
     loaded = settings_for(given, spec, environ)
+    if given.model is not None:
+        expect_spec(spec)
     usual = request_of(loaded.settings, spec)
     if given.config is None:
         usual = replace(usual, sources=None)  # the settings hold a stand-in

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from edged.errors import ModelError, StateDirError
-from edged.files import TEMPORARY, make_folder, write_atomically
+from edged.files import TEMPORARY, make_folder, remedy_for, write_atomically
 from edged.graph.decoder_entries import code_digest
 from edged.model import ModelSpec, Task
 from edged.records import TensorSpec
@@ -108,7 +108,7 @@ def prepare(spec: ModelSpec, cache_dir: Path, plugins: Sequence[str] = ()) -> Pr
         raise StateDirError(
             f"the prepared graph cannot be written ({error.strerror})",
             where=str(folder),
-            remedy="make the folder writable or choose another state_dir",
+            remedy=remedy_for(error, "choose another state_dir"),
         ) from error
     return prepared
 

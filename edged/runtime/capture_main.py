@@ -28,11 +28,21 @@ from edged.shm.wake import Wake
 from edged.stages.capture.crop import ViewPlan
 from edged.stages.capture.fit import FitPlan, Fitter
 from edged.stages.capture.loop import CaptureLoop
+from edged.stages.capture.losses import Losses
 from edged.stages.capture.pacing import Pacer, RateCap
 from edged.stages.capture.page_reuse import keep_pages
 from edged.stages.capture.progress import Progress
 from edged.stages.capture.readers import open_reader
-from edged.stages.capture.readers.base import DecodeError, Patience, Reader, ReadFailedError, notes_of, pass_over
+from edged.stages.capture.readers.base import (
+    DecodeError,
+    Patience,
+    Reader,
+    ReadFailedError,
+    ending_of,
+    notes_of,
+    pass_over,
+)
+from edged.stages.capture.readers.folder import image_names, name_text
 from edged.stages.capture.sampling import Sampler
 from edged.stages.capture.uri import SourceUri, parse
 
@@ -79,6 +89,7 @@ class _Capture:
         self._decode = plan.decode
         self._loop: CaptureLoop | None = None
         self._ordered = True
+        self._losses = Losses(self._tell_lost, live=self._table.live)
         self._size: tuple[int, int] | None = None
         self._told_size_at = -math.inf
         on_disk = self._source.kind in WITHOUT_CLOCK
@@ -97,9 +108,12 @@ class _Capture:
             except ReadFailedError as error:
                 self._loop = None
                 self._progress.rest()
-                body = {"reason": str(error), "permanent": error.permanent, "refused": error.refused}
-                self._control.tell("failed", body)
-                if error.permanent:
+                # What is gone may come back, for whoever runs without end: drives do.
+                permanent = error.permanent and not (error.gone and (self._table.live or self._plan.repeat))
+                if permanent:
+                    self._losses.end()
+                self._control.tell("failed", {"reason": str(error), "permanent": permanent, "refused": error.refused})
+                if permanent:
                     return
             while not (self._ordered or self._control.pause(_LOOK_S)):
                 pass  # the wait is for an order
@@ -122,11 +136,15 @@ class _Capture:
             self._skip(reader)
             loop = self._loop = self._loop_over(reader)
             ended = loop.run()
+            ending = ending_of(reader) if ended else ""
         finally:
             reader.close()
         if ended:
             self._table.set_ended(True)
             self._wake_infer.set()
+            self._losses.end()
+            if ending:
+                self._control.tell("remark", {"text": ending})
             self._control.tell("ended")
 
     def _loop_over(self, reader: Reader) -> CaptureLoop:
@@ -148,7 +166,11 @@ class _Capture:
             pause=self._control.pause,
             sampler=self._sampler,
             sized=self._sized,
+            losses=self._losses,
         )
+
+    def _tell_lost(self, text: str, first: str) -> None:
+        self._control.tell("remark", {"text": text, "first": first})
 
     def _sized(self, height: int, width: int) -> None:
         """Tell of another picture size, in mid-stream or after a new try; in a folder every picture has its own."""
@@ -188,6 +210,12 @@ class _Capture:
             at = f"frame {position - self._origin}"
             raise ReadFailedError(f"reading {at} killed {deaths} processes in a row: it is damaged", permanent=True)
         self._table.count_broken()
+        self._losses.lost(position, DecodeError(f"it killed {deaths} processes in a row", file=self._image(position)))
+
+    def _image(self, position: int) -> str:
+        """Name of the image at a position of a folder."""
+        names, number = image_names(self._source.target), position - self._origin
+        return name_text(names[number]) if number < len(names) else f"image {number}"
 
     def _skip(self, reader: Reader) -> None:
         """Pass over what was taken before the source was closed."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edged import __version__
 from edged.errors import EdgedError
-from edged.runtime.logs import set_up_logging
+from edged.runtime.logs import set_up_logging, settle_log
 from edged.runtime.notify import Notifier
 from edged.runtime.signals import StopSignal
 
@@ -56,6 +56,7 @@ def run_daemon(config: Path, overrides: Sequence[str], exit_when_done: bool, sto
         notifier.stopping(str(error))
         raise
     finally:
+        settle_log()
         notifier.stopping()
         notifier.close()
 

@@ -25,6 +25,10 @@ from edged.stages.publish.client import Subscriber
 _COLOURS = {"circle": (80, 220, 120), "square": (255, 170, 60), "triangle": (80, 120, 255)}
 _PLAIN_EVERY_S = 5.0
 _RECENT = 150
+_LATEST = "latest prediction"
+_COLUMNS = ("source", "frame", "published", "rate", "age p50", "dropped", _LATEST)
+_WIDE, _MEDIUM = 90, 66
+"""Columns of a terminal from which all of the table, and most of it, can be read."""
 
 
 @dataclass(slots=True)
@@ -68,6 +72,11 @@ class DemoView:
         self._lost = 0
         self._console = Console()
 
+    @property
+    def began(self) -> bool:
+        """Whether there was a prediction."""
+        return self._first_s is not None
+
     def run(self, seconds: float, should_stop: Callable[[], bool]) -> None:
         """Show what comes until the time is up (0: never) or a stop is asked for."""
         end: float | None = None
@@ -100,24 +109,15 @@ class DemoView:
 
     def table(self) -> Table:
         """The sources as they are now."""
-        table = Table(title=f"edged demo · {self._endpoint}", title_justify="left")
-        for column in ("source", "frame", "published", "rate", "age p50", "dropped", "latest prediction"):
-            table.add_column(column, justify="left" if column in ("source", "latest prediction") else "right")
+        columns = _columns(self._console.width)
+        title = "edged demo" if len(columns) < len(_COLUMNS) else f"edged demo · {self._endpoint}"
+        table = Table(title=title, title_justify="left")
+        for column in columns:
+            text = column in ("source", _LATEST)
+            table.add_column(column, justify="left" if text else "right", no_wrap=column != _LATEST)
         for name, seen in self._seen.items():
-            if seen.last is None:
-                table.add_row(name, "", "0", "", "", "", "waiting for the first one")
-                continue
-            losses = seen.last.dropped
-            dropped = losses.overwritten + losses.stale + losses.decode_error + losses.failed
-            table.add_row(
-                name,
-                str(seen.last.frame_id),
-                str(seen.count),
-                f"{seen.rate:.1f}/s",
-                f"{statistics.median(seen.ages):.1f} ms",
-                str(dropped),
-                ", ".join(f"{each.label} {each.score:.2f}" for each in _boxes(seen.last)[:5]),
-            )
+            cells = _cells(name, seen)
+            table.add_row(*(cells[column] for column in columns))
         return table
 
     def summarise(self, picture: Path) -> list[str]:
@@ -148,6 +148,30 @@ class DemoView:
         for each in _boxes(message):
             _draw(image, each)
         return path.absolute() if cv2.imwrite(str(path), image) else None
+
+
+def _columns(width: int) -> tuple[str, ...]:
+    """The columns that a terminal has room for."""
+    if width >= _WIDE:
+        return _COLUMNS
+    return ("source", "published", "rate", "age p50", _LATEST) if width >= _MEDIUM else ("source", "rate", _LATEST)
+
+
+def _cells(name: str, seen: _Seen) -> dict[str, str]:
+    """One source's row, by column."""
+    if seen.last is None:
+        return {**dict.fromkeys(_COLUMNS, ""), "source": name, "published": "0", _LATEST: "waiting for the first one"}
+    losses = seen.last.dropped
+    dropped = losses.overwritten + losses.stale + losses.decode_error + losses.failed
+    return {
+        "source": name,
+        "frame": str(seen.last.frame_id),
+        "published": str(seen.count),
+        "rate": f"{seen.rate:.1f}/s",
+        "age p50": f"{statistics.median(seen.ages):.1f} ms",
+        "dropped": str(dropped),
+        _LATEST: ", ".join(f"{each.label} {each.score:.2f}" for each in _boxes(seen.last)[:5]),
+    }
 
 
 _SNIPPET = """\

@@ -51,6 +51,13 @@ def set_up_logging(level: str, form: LogFormat, stream: TextIO, environ: Mapping
     logger.propagate = False
 
 
+def settle_log() -> None:
+    """Write what was only counted so far, so that what is said next is the last word."""
+    for handler in logging.getLogger("edged").handlers:
+        if isinstance(handler, Folding):
+            handler.settle()
+
+
 def suitable_format(stream: TextIO, environ: Mapping[str, str]) -> Literal["text", "json", "journal"]:
     """What fits a stream: the journal's own form if it ends there, text for people, JSON for programs."""
     try:
@@ -119,7 +126,7 @@ class JournalHandler(logging.Handler):
 class Folding(logging.Handler):
     """Hands on what is new; a warning or an error that was told within the last minute is only counted.
 
-    ``flush`` tells the counts whose minute is over, ``close`` all of them.
+    ``flush`` tells the counts whose minute is over, ``settle`` and ``close`` all of them.
 
     Args:
         target: writes.
@@ -160,7 +167,7 @@ class Folding(logging.Handler):
             self.release()
         self._target.flush()
 
-    def close(self) -> None:
+    def settle(self) -> None:
         """Tell what is still to tell."""
         self.acquire()
         try:
@@ -169,6 +176,10 @@ class Folding(logging.Handler):
             self._told.clear()
         finally:
             self.release()
+
+    def close(self) -> None:
+        """Tell what is still to tell; nothing is written any more."""
+        self.settle()
         self._target.close()
         super().close()
 

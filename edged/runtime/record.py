@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from edged.config_sources import from_flags
 from edged.files import TEMPORARY
 
 _PATTERN = "daemon-*.json"
+_FOUND_BY = "daemon.state_dir"
 
 
 class Reloaded(msgspec.Struct, frozen=True):
@@ -38,6 +42,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         config: path of its settings file; empty where it has none.
         reloads: how often the settings were read again.
         last: what came of it the last time.
+        flags: what `flags_of` makes of the settings on its command line; None: kept by a version that did not note it.
     """
 
     pid: int
@@ -45,11 +50,19 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     config: str
     reloads: int = 0
     last: Reloaded | None = None
+    flags: dict[str, str] | None = None
 
     @property
     def alive(self) -> bool:
         """Whether the daemon still runs."""
         return start_of(self.pid) == self.started
+
+    @property
+    def shown(self) -> str:
+        """What tells a person which daemon this is."""
+        if self.flags is None:
+            return f"pid {self.pid}"
+        return f"pid {self.pid} ({', '.join(f'--{key}' for key in self.flags) or 'no flags'})"
 
 
 class DaemonRecord:
@@ -58,12 +71,18 @@ class DaemonRecord:
     Args:
         state_dir: of the daemon.
         config: its settings file; None where it has none.
+        overrides: flags of the form ``--section.key value``.
     """
 
-    def __init__(self, state_dir: Path, config: Path | None) -> None:
+    def __init__(self, state_dir: Path, config: Path | None, overrides: Sequence[str] = ()) -> None:
         pid = os.getpid()
         self._path = state_dir / f"daemon-{pid}.json"
-        self._entry = Entry(pid=pid, started=start_of(pid) or 0, config="" if config is None else str(config.resolve()))
+        self._entry = Entry(
+            pid=pid,
+            started=start_of(pid) or 0,
+            config="" if config is None else str(config.resolve()),
+            flags=flags_of(overrides),
+        )
 
     def begin(self) -> None:
         """Write it, and remove those that killed daemons have left."""
@@ -86,6 +105,19 @@ class DaemonRecord:
             whole = self._path.with_suffix(TEMPORARY)
             whole.write_bytes(msgspec.json.encode(self._entry))
             whole.replace(self._path)
+
+
+def flags_of(overrides: Sequence[str]) -> dict[str, str]:
+    """What tells apart the daemons of one settings file: a digest of each flag's value, which may be secret, by key.
+
+    The state folder is left out: the record was found in it, however it was written.
+    """
+    given = from_flags(overrides)
+    return {
+        key: hashlib.sha256(given[key].text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        for key in sorted(given)
+        if key != _FOUND_BY
+    }
 
 
 def find(state_dir: Path) -> list[Entry]:

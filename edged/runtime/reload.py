@@ -33,7 +33,7 @@ class SettingsReload:
     def __init__(self, config: Path, overrides: Sequence[str], state_dir: Path) -> None:
         self._config = config
         self._overrides = overrides
-        self._record = DaemonRecord(state_dir, config)
+        self._record = DaemonRecord(state_dir, config, overrides)
 
     def begin(self) -> None:
         """The daemon may be asked from now on."""

@@ -7,11 +7,11 @@ import os
 import signal
 import time
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from edged.errors import BY_NAME, DeviceUnavailableError, EdgedError, InternalError
-from edged.runtime.record import Entry, find, path_of, read
+from edged.runtime.record import Entry, find, flags_of, path_of, read
 
 _PATIENCE_S = 30.0
 _LOOK_S = 0.05
@@ -21,7 +21,7 @@ def run_reload(given: Namespace, environ: Mapping[str, str], show: Callable[[str
     """Ask the daemon that runs with a settings file; waits until it has read it.
 
     Args:
-        given: the command's arguments: ``config`` and ``overrides``.
+        given: the command's arguments: ``config``, ``overrides`` and ``pid``.
         environ: environment variables.
         show: prints a line.
 
@@ -30,13 +30,13 @@ def run_reload(given: Namespace, environ: Mapping[str, str], show: Callable[[str
 
     Raises:
         SettingsError: they are wrong; the daemon was not even asked.
-        DeviceUnavailableError: no daemon runs with this file, or it may not be asked.
+        DeviceUnavailableError: no daemon runs with this file and these flags, several do, or it may not be asked.
         EdgedError: the daemon refused them, for the reason and with the exit code that a start would have.
     """
     from edged.config import load
 
     state_dir = load(given.config, given.overrides, environ).settings.daemon.state_dir
-    entry = _running(given.config, state_dir)
+    entry = _running(given, state_dir)
     try:
         os.kill(entry.pid, signal.SIGHUP)
     except ProcessLookupError as error:
@@ -51,12 +51,33 @@ def run_reload(given: Namespace, environ: Mapping[str, str], show: Callable[[str
     return 0
 
 
-def _running(config: Path, state_dir: Path) -> Entry:
-    wanted = str(config.resolve())
-    found = next((entry for entry in find(state_dir) if entry.config == wanted), None)
-    if found is None:
-        raise _nobody(config, state_dir)
-    return found
+def _running(given: Namespace, state_dir: Path) -> Entry:
+    """The daemon that is meant: the one with this pid, else with these flags, else the only one with this file."""
+    wanted = str(given.config.resolve())
+    all_of_file = [entry for entry in find(state_dir) if entry.config == wanted]
+    if not all_of_file:
+        raise _nobody(given.config, state_dir)
+    if given.pid is not None:
+        fitting = [entry for entry in all_of_file if entry.pid == given.pid]
+    else:
+        flags = flags_of(given.overrides)
+        fitting = [entry for entry in all_of_file if entry.flags == flags]
+        if not fitting:
+            # What an older version did not note may be this; and who gives no flags means whatever runs.
+            fitting = [entry for entry in all_of_file if entry.flags is None or not flags]
+    if len(fitting) == 1:
+        return fitting[0]
+    which = "these flags" if given.pid is None else f"pid {given.pid}"
+    what = f"several daemons run with it: {_listed(fitting)}"
+    if not fitting:
+        what = f"no daemon runs with it and {which}, but with it runs {_listed(all_of_file)}"
+    raise DeviceUnavailableError(
+        what, where=str(given.config), remedy="say which one with --pid, or by the flags that it was started with"
+    )
+
+
+def _listed(entries: Sequence[Entry]) -> str:
+    return ", ".join(entry.shown for entry in entries)
 
 
 def _nobody(config: Path, state_dir: Path) -> EdgedError:

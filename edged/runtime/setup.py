@@ -70,7 +70,7 @@ def resolve(settings: Settings) -> Setup:
     """
     _check_engine(settings)
     spec = load_spec(settings.model.spec)
-    sources = [_resolve_source(source) for source in settings.sources]
+    sources = [_resolve_source(source, settings.uri_place(index)) for index, source in enumerate(settings.sources)]
     errors = [source.error for source in sources if source.error is not None]
     if errors and len(errors) == len(sources):
         raise errors[0]
@@ -107,11 +107,12 @@ def ready_state_dir(path: Path) -> Path:
     return cache
 
 
-def _resolve_source(settings: SourceSettings) -> SourceSetup:
+def _resolve_source(settings: SourceSettings, place: str) -> SourceSetup:
     try:
         uri = parse(settings.uri.get_secret_value())
     except SettingsError as found:
-        raise SettingsError(found.what, where=f"source {settings.name}: {found.where}", remedy=found.remedy) from found
+        where = f"{place}: " * bool(place) + f"source {settings.name}: {found.where}"
+        raise SettingsError(found.what, where=where, remedy=found.remedy) from found
     live = uri.live_by_default if settings.mode is None else settings.mode == "live"
     error: EdgedError | None = None
     try:

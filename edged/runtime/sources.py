@@ -18,10 +18,13 @@ from edged.runtime.members import IN_WORDS, Member, SourceStatus
 from edged.runtime.rings import Rings
 from edged.runtime.setup import SourceSetup
 from edged.runtime.source_machine import Deadlines, Order, SourceMachine
+from edged.runtime.tally import conclusion, tally
 from edged.runtime.verify import Announce
 from edged.stages.capture.progress import Progress
 
 _LOOK_S = 0.2
+_PART_LOOK_S = 0.05
+_PART_S = 10.0
 _STALL_S = {True: 1.5, False: 10.0}
 _FIRST_S = 10.0
 _OPEN_S = 15.0
@@ -50,6 +53,9 @@ class _Source:
     machine: SourceMachine
     status: SourceStatus = field(default_factory=SourceStatus)
     notes: list[str] = field(default_factory=list)
+    first_lost: str = ""
+    ended_at: float | None = None
+    """Since when it is to be told that it has ended, once all its frames are accounted for."""
 
 
 class Sources:
@@ -84,12 +90,16 @@ class Sources:
 
         def changed(state: SourceState, reason: str) -> None:
             status.state, status.reason = state, reason
+            if state == "ended":
+                source.ended_at = time.monotonic()
+                return
             severity = "warning" if state in ("backoff", "stalled") else "error" if state == "failed" else "info"
             text = f"source {name} {IN_WORDS[state]}" + (f": {reason}" if reason else "")
             self._announce(f"source-{state}", name, severity, text)
 
         machine = SourceMachine(deadlines(setup), changed, killable=self._killable)
-        self._all.append(_Source(setup, member, machine, status))
+        source = _Source(setup, member, machine, status)
+        self._all.append(source)
         self.names.append(name)
         self.statuses.append(status)
         self.members.append(member)
@@ -133,7 +143,7 @@ class Sources:
         source.machine.begun(now)
 
     def hear(self, member: Member, note: Note) -> None:
-        """Take in what a capture process says: ``opened``, ``resized``, ``ended`` or ``failed``."""
+        """Take in what a capture process says: ``opened``, ``resized``, ``remark``, ``ended`` or ``failed``."""
         source, now, body = self._all[member.source], time.monotonic(), note.body
         self._count(source, now)
         if note.kind == "opened":
@@ -142,12 +152,13 @@ class Sources:
             self._remark(source, body.get("notes", []))
         elif note.kind == "resized":
             before, size = ("{1} × {0}".format(*body[when]) for when in ("before", "now"))
-            text = f"its pictures are {size} pixels now; they were {before}"
-            self._announce(
-                "source-note", source.setup.settings.name, "warning", f"source {source.setup.settings.name}: {text}"
-            )
+            self._say(source, f"its pictures are {size} pixels now; they were {before}")
+        elif note.kind == "remark":
+            source.first_lost = source.first_lost or body.get("first", "")
+            self._say(source, body["text"])
         elif note.kind == "ended":
             source.machine.ended()
+            self.part()
         else:
             if body["permanent"]:
                 source.status.error = source.setup.refusal(body["reason"])
@@ -172,6 +183,7 @@ class Sources:
         """Look how all sources stand, and do what is to be done about it; call it when `due` says so."""
         if self._rings is None:
             return
+        self.part()
         for source in self._all:
             now, member = time.monotonic(), source.member
             order = source.machine.look(now, self._progress(source).standing())
@@ -185,7 +197,11 @@ class Sources:
 
     def due(self, now: float) -> float | None:
         """When to look next, monotonic seconds; None while there is nothing to look at."""
-        if self._rings is None or self.all_over:
+        if self._rings is None:
+            return None
+        if any(each.ended_at is not None for each in self._all):
+            return now + _PART_LOOK_S
+        if self.all_over:
             return None
         due = [each.machine.due_at for each in self._all]
         due += [each.machine.retry_at for each in self._all if each.member.running is not None]
@@ -206,6 +222,32 @@ class Sources:
         except SharedMemoryError:
             return False
 
+    def part(self, *, now_or_never: bool = False) -> None:
+        """Say of those that have ended what became of their frames, once the last of these is accounted for.
+
+        Args:
+            now_or_never: whether to wait for that no longer.
+        """
+        for index, source in enumerate(self._all):
+            if source.ended_at is None:
+                continue
+            try:
+                counts = self._rings.frames[index].counts() if self._rings is not None else None
+            except SharedMemoryError:
+                continue  # somebody was stopped with the lock in hand
+            waits = counts is not None and counts.in_flight and time.monotonic() - source.ended_at < _PART_S
+            if waits and not now_or_never:
+                continue
+            source.ended_at, name = None, source.setup.settings.name
+            text = f"source {name} {IN_WORDS['ended']}" + (f": {tally(counts, source.first_lost)}" if counts else "")
+            self._announce("source-ended", name, "info", text, {**counts._asdict()} if counts else None)
+
+    @property
+    def conclusion(self) -> str:
+        """How it all has ended, once all are over and settled."""
+        assert self._rings is not None
+        return conclusion([each.state for each in self.statuses], [table.counts() for table in self._rings.frames])
+
     def check(self) -> None:
         """Once everything is settled, a mistake of the user's that leaves no source ends the daemon.
 
@@ -218,11 +260,14 @@ class Sources:
 
     def _remark(self, source: _Source, notes: list[str]) -> None:
         """Say what people should know of a source that works all the same; once, not with every new try."""
-        name = source.setup.settings.name
         for note in notes:
             if note not in source.notes:
-                self._announce("source-note", name, "warning", f"source {name}: {note}")
+                self._say(source, note)
         source.notes = notes
+
+    def _say(self, source: _Source, note: str) -> None:
+        name = source.setup.settings.name
+        self._announce("source-note", name, "warning", f"source {name}: {note}")
 
     def _count(self, source: _Source, now: float) -> None:
         if self._rings is not None:

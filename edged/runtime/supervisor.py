@@ -82,10 +82,12 @@ class Supervisor:
             start(self._house, self._wait)
             self._wait(lambda: self._exit_when_done and self._all_done(), None)
             linger_ms = 1000
-            _LOG.info("all sources have ended and everything is published")
+            self._house.sources.part(now_or_never=True)
+            _LOG.info("%s", self._house.sources.conclusion)
         except StopRequestedError:
             _LOG.info("stopping")
         finally:
+            self._house.sources.part(now_or_never=True)
             shut_down(self._house, linger_ms)
 
     def _all_done(self) -> bool:
@@ -167,7 +169,7 @@ class Supervisor:
 
     def _take(self, member: Member, note: Note) -> None:
         house = self._house
-        if member.source >= 0 and note.kind in ("opened", "resized", "ended", "failed"):
+        if member.source >= 0 and note.kind in ("opened", "resized", "remark", "ended", "failed"):
             house.sources.hear(member, note)
         elif note.kind == "error":
             member.error = error_from(note.body)

@@ -151,7 +151,7 @@ def test_ctrl_c_shows_what_there_is_and_leaves_nothing_running(tmp_path: Path) -
         (daemon,) = _children(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (0, "")
+    assert (process.returncode, err) == (130, "")
     assert "engine alone" in out
     assert "incomplete: this is what was measured so far" in out
     assert not Path(f"/proc/{daemon}").exists()
@@ -191,7 +191,7 @@ USAGE: list[tuple[list[str], int, str]] = [
     (["x.toml", "y.toml"], 64, "takes no argument y.toml"),
     (["x.toml", "--engine.slos", "3"], 64, "did you mean --engine.slots?"),
     (["x.toml", "--slots", "99"], 78, "engine.slots"),
-    (["none.toml"], 78, "model spec not found"),
+    (["none.toml"], 78, "none.toml: model spec not found; give the right path; a model spec"),
 ]
 
 

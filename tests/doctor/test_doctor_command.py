@@ -53,6 +53,18 @@ def test_the_worst_problem_decides_the_exit_code(rig: Rig, capsys: pytest.Captur
     assert "problem  exposure" in capsys.readouterr().out
 
 
+def test_flags_override_the_settings(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(rig, "--only", "settings", "--daemon.state_dir", "elsewhere") == 64
+    assert "flags could override; give --config FILE, too" in capsys.readouterr().err
+    rig.settings()
+    assert doctor(rig, "--only", "settings", "--engine.slots", "3") == 0
+    capsys.readouterr()
+    assert doctor(rig, "--only", "settings", "--engine.slots=99") == 78
+    assert "--engine.slots: expected at most 8" in capsys.readouterr().out
+    assert doctor(rig, "--only", "settings", "--engine.slts=9") == 64
+    assert doctor(rig, "--frobnicate") == 64
+
+
 def test_json_is_what_its_schema_says_and_holds_no_secret(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     rig.settings(f"rtsp://admin:{SECRET}@127.0.0.1:9/stream?token={SECRET}")
     assert doctor(rig, "--json") == 78

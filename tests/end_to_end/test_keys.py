@@ -19,19 +19,23 @@ from edged.stages.publish.client import Subscriber
 from edged.stages.publish.security import load_client_curve
 
 
-def keys(folder: Path, *arguments: str, code: int = 0) -> str:
-    """Run ``edged keys``."""
-    command = [sys.executable, "-m", "edged", "keys", *arguments]
+def edged(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run a command in a folder; all that it says."""
+    command = [sys.executable, "-m", "edged", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=30, check=False)
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
+
+
+def keys(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run ``edged keys``."""
+    return edged(folder, "keys", *arguments, code=code)
 
 
 def start(daemons: StartDaemon, folder: Path) -> tuple[Daemon, str]:
     """A daemon that listens on tcp, with keys of its own and of two clients in a folder, one of them authorised."""
     for name in ("daemon", "one", "two"):
         keys(folder, "create", name)
-    (folder / "authorized").mkdir()
     tcp = tcp_endpoint()
     daemon = daemons(
         {
@@ -67,6 +71,7 @@ def test_a_running_daemon_follows(daemons: StartDaemon, tmp_path: Path) -> None:
         return Subscriber(tcp, curve=load_client_curve(tmp_path / "daemon.key", tmp_path / f"{name}.key_secret"))
 
     daemon.wait_for_log(" ready after ")
+    show_what_comes(tmp_path, tcp)
     with client("one") as one:
         assert receives(one)
         keys(tmp_path, "authorise", "two.key", *config)
@@ -92,11 +97,21 @@ def test_a_running_daemon_follows(daemons: StartDaemon, tmp_path: Path) -> None:
     assert daemon.stop().code == 0
 
 
+def show_what_comes(folder: Path, tcp: str) -> None:
+    """``edged tail`` and ``edged top`` with the keys of a client."""
+    own = ["--connect", tcp, "--server-key", "daemon.key", "--key", "one.key_secret"]
+    assert " north #" in edged(folder, "tail", *own, "--count", "1", "--seconds", "20", "v1/predictions/north/")
+    assert "test  ready" in edged(folder, "top", "--once", *own)
+
+
 def test_on_the_command_line(tmp_path: Path) -> None:
     folder = ["--folder", str(tmp_path)]
     keys(tmp_path, "create", "camera-pc")
     assert stat.S_IMODE((tmp_path / "camera-pc.key_secret").stat().st_mode) == 0o600
     assert "camera-pc  " in keys(tmp_path, "list", *folder)
+    for name in ("../pc", "a/b", "/tmp/pc"):
+        assert "a key's name has letters" in keys(tmp_path, "create", name, code=78)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["camera-pc.key", "camera-pc.key_secret"]
     assert "needs a key file" in keys(tmp_path, "authorise", code=64)
     assert "invalid choice" in keys(tmp_path, "forget", "me", code=64)
     assert "takes no name" in keys(tmp_path, "list", "me", code=64)

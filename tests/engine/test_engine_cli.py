@@ -96,7 +96,8 @@ def test_what_changed_in_a_spec() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["none.toml"], 78, "edged-build-engine: {cwd}/none.toml: model spec not found"),
+        (["none.toml"], 78, "edged-build-engine: {cwd}/none.toml: model spec not found; give the right path; a"),
+        (["explain", "none.toml"], 78, "{cwd}/none.toml: model spec not found; give the right path; a"),
         (["none.onnx"], 78, "edged-build-engine: none.onnx: an ONNX file alone"),
         (["{spec}", "--frobnicate"], 64, "edged-build-engine: unknown flag --frobnicate"),
         (["{spec}", "--precision", "int8"], 78, "comes with calibration"),

@@ -1,20 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources that cannot be opened say why, stop nobody else, and give no password away."""
+"""Sources that cannot be opened say why, stop nobody else, and give no password away; what is lost is told."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 from support.daemon import Daemon
 from support.fixtures import StartDaemon
 from support.ports import free_port
 from support.traces import assert_ended_clean
 from support.watch import Watch
 
-# The second is not percent-encoded, so that its end looks like a host and a path.
-PASSWORDS = ("p:s%40s%2Fword-0815", "pass@127.1.2.3/word-0817")
+PASSWORD = "p:s%40s%2Fword-0815"
+# Not percent-encoded, so that its end looks like a host and a path.
+ODD = "rtsp://operator:pass@127.1.2.3/word-0817@camera.example/stream"
+BROKEN = {"unplugged", "offline"}
 # Any part that would give the rest away.
-BROKEN = {"unplugged", "offline", "odd"}
 SECRETS = ("operator", "word-0815", "127.1.2.3", "word-0817", "s%40s", "s@s/")
 
 
@@ -36,14 +42,13 @@ def whatever_shows(daemon: Daemon, watch: Watch) -> str:
 
 def test_a_good_source_goes_on_beside_broken_ones(daemons: StartDaemon) -> None:
     port = free_port()
-    cameras = [f"rtsp://operator:{password}@127.0.0.1:{port}/stream?password=word-0815" for password in PASSWORDS]
+    camera = f"rtsp://operator:{PASSWORD}@127.0.0.1:{port}/stream?password=word-0815"
     daemon = daemons(
         {
             "sources": [
                 {"name": "good", "uri": "synthetic://shapes?seed=1"},
                 {"name": "unplugged", "uri": "v4l2:///dev/video77"},
-                {"name": "offline", "uri": cameras[0]},
-                {"name": "odd", "uri": cameras[1]},
+                {"name": "offline", "uri": camera},
             ],
             "publish": {"wait_for_subscribers": 1},
         }
@@ -55,7 +60,6 @@ def test_a_good_source_goes_on_beside_broken_ones(daemons: StartDaemon) -> None:
         )
         assert "there is no /dev/video77" in health.sources["unplugged"].reason
         assert f"127.0.0.1:{port}: connection refused" in health.sources["offline"].reason
-        assert "percent-encoded" in health.sources["odd"].reason
         assert health.state == "degraded"
         assert len(health.reasons) == len(BROKEN)
         assert {event.source for event in watch.events if event.kind == "source-backoff"} == BROKEN
@@ -69,4 +73,49 @@ def test_a_good_source_goes_on_beside_broken_ones(daemons: StartDaemon) -> None:
     for secret in SECRETS:
         assert secret not in seen
         assert secret not in daemon.output
+    assert_ended_clean(daemon)
+
+
+def test_a_password_that_is_not_encoded_is_refused_before_anything_is_asked(daemons: StartDaemon) -> None:
+    refused = daemons({"sources": [{"name": "odd", "uri": ODD}]})
+    command = [sys.executable, "-m", "edged", "check", "--config", str(refused.config)]
+    check = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert check.returncode == 78
+    assert refused.start().wait(20) == 78
+    daemon = daemons({"sources": [{"name": "good", "uri": "synthetic://shapes"}]}).start()
+    with Watch(daemon) as watch:
+        watch.wait_for_all(["good"], 0, 20)
+        daemon.config.write_text(daemon.config.read_text().replace("synthetic://shapes", ODD))
+        daemon.process.send_signal(signal.SIGHUP)
+        watch.until(lambda: any(event.kind == "reload-refused" for event in watch.events))
+        assert watch.until_health().state == "ready"
+        seen = whatever_shows(daemon, watch)
+        assert daemon.stop().code == 0
+    for said in (check.stderr, refused.output, seen):
+        line = next(line for line in said.splitlines() if "percent-encode" in line)
+        assert "edged.toml:" in line
+        for part in (*SECRETS, "camera.example"):
+            assert part not in said
+    assert "word-0817" not in check.stdout
+    assert_ended_clean(daemon)
+
+
+def test_a_run_to_the_end_tells_what_it_has_lost(daemons: StartDaemon, tmp_path: Path) -> None:
+    picture = cv2.imencode(".jpg", np.full((48, 64, 3), 90, np.uint8))[1].tobytes()
+    for index in range(18):
+        (tmp_path / f"a{index:02}.jpg").write_bytes(picture)
+    broken = {"i_text.jpg": b"x\n", "j_empty.jpg": b"", "k_half.jpg": picture[: len(picture) // 2]}
+    for name, data in broken.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "m_mem.jpg").symlink_to("/proc/self/mem")
+    daemon = daemons({"sources": [{"name": "a", "uri": f"dir://{tmp_path}"}]}, ["--exit-when-done"]).start()
+    assert daemon.wait(30) == 0
+    log = daemon.output
+    assert "WARNING source a: 1 entry is no regular file and was left out: m_mem.jpg" in log
+    for name in broken:
+        assert f"WARNING source a: {name} could not be decoded: " in log
+    counted = "18 frames published, 3 could not be decoded"
+    assert f"source a has ended: {counted} (first: i_text.jpg)" in log
+    assert f"all sources have ended: {counted}" in log
+    assert "everything is published" not in log
     assert_ended_clean(daemon)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -137,6 +138,16 @@ def test_a_cache_path_that_is_a_file(spec: ModelSpec, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateDirError, match="cannot be written"):
         prepare(spec, tmp_path / "file")
+
+
+def test_a_full_disk_wants_space(spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StateDirError) as caught:
+        prepare(spec, tmp_path / "cache")
+    assert "(No space left on device); free space there, or choose another state_dir" in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["onnx", "labels"])

@@ -143,6 +143,17 @@ def test_it_is_told_again_once_a_minute(
     assert written.getvalue().splitlines()[4:] == ["too hot"], "the last one, which was only counted so far"
 
 
+def test_what_was_counted_is_told_before_the_last_word(
+    logger: logging.Logger, folding: Folding, written: io.StringIO
+) -> None:
+    for _ in range(3):
+        logger.warning("lost")
+    folding.settle()
+    logger.error("the end")
+    folding.close()
+    assert [line.split(" (")[0] for line in written.getvalue().splitlines()] == ["lost", "lost", "the end"]
+
+
 def test_what_was_counted_is_told_at_the_end_and_memory_is_bounded(
     logger: logging.Logger, folding: Folding, written: io.StringIO
 ) -> None:

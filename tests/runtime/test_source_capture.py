@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -163,10 +164,86 @@ def test_an_image_that_kills_three_processes_is_passed_over_and_counted(processe
     processes.append(process)
     die_while_reading(process, 0, 3)
     process.start()
-    process.until_gone()
+    said = [note.body for note in process.until_gone()]
     assert [number for number, _, _ in process.levels()] == [1, 2, 3, 4, 5]
     counts = process.frames.counts()
     assert (counts.captured, counts.decode_error) == (6, 1)
+    assert {"text": "0.png could not be decoded: it killed 3 processes in a row", "first": "0.png"} in said
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_folder_in_a_loop_that_goes_away_is_waited_for(processes: list[Process], photos: Path, live: bool) -> None:
+    folder = photos / "drive"
+    folder.mkdir()
+    (photos / "0.png").rename(folder / "0.png")
+    process = Process(f"dir://{folder}", live=live, room=3)
+    processes.append(process)
+    process.start(repeat=True)
+    assert [process.hear().kind for _ in range(2)] == ["hello", "opened"]
+    folder.rename(photos / "away")
+    process.levels()
+    process.rings.spaces[0].set()
+    for _ in range(2):
+        note = process.hear()
+        assert (note.kind, note.body["permanent"], note.body["reason"]) == ("failed", False, "the folder is gone")
+        process.say("open")
+    assert process.hear().kind == "failed"
+    (photos / "away").rename(folder)
+    process.say("open")
+    assert process.hear().kind == "opened"
+    process.stop()
+
+
+def test_a_folder_that_goes_away_fails_a_run_that_has_an_end(processes: list[Process], photos: Path) -> None:
+    process = Process(f"dir://{photos}", live=False, room=3)
+    processes.append(process)
+    process.start()
+    end = time.monotonic() + 10
+    while process.row().standing().phase is not Phase.WAITING:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    shutil.rmtree(photos)
+    process.levels()
+    process.rings.spaces[0].set()
+    note = process.until_gone()[-1]
+    assert (note.kind, note.body["permanent"], note.body["reason"]) == ("failed", True, "the folder is gone")
+
+
+def test_images_that_are_lost_are_named(processes: list[Process], photos: Path) -> None:
+    for number in range(8):
+        (photos / f"x{number}.png").write_bytes(b"no image" if number else b"")
+    process = Process(f"dir://{photos}", live=False)
+    processes.append(process)
+    process.start()
+    said = process.until_gone()
+    assert [note.kind for note in said] == ["hello", "opened", *["remark"] * 6, "ended"]
+    texts = ["x0.png could not be decoded: is empty (0 bytes)"]
+    texts += [f"x{number}.png could not be decoded: is not an image, or damaged" for number in range(1, 5)]
+    assert [note.body for note in said[2:-1]] == [
+        {"text": text, "first": "x0.png"} for text in [*texts, "and 3 more images could not be decoded"]
+    ]
+    counts = process.frames.counts()
+    assert (counts.captured, counts.decode_error) == (14, 8)
+
+
+def test_a_film_that_was_cut_off_says_so(processes: list[Process], tmp_path: Path) -> None:
+    whole = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 48))
+    for number in range(20):
+        writer.write(np.full((48, 64, 3), 10 * number, np.uint8))
+    writer.release()
+    data = whole.read_bytes()
+    begin = data.index(b"movi")
+    (tmp_path / "cut.avi").write_bytes(data[: begin + (len(data) - begin) // 2])
+    process = Process(f"file://{tmp_path}/cut.avi", live=False)
+    processes.append(process)
+    process.start()
+    said = process.until_gone()
+    taken = process.frames.counts().captured
+    assert [note.kind for note in said] == ["hello", "opened", "remark", "remark", "ended"]
+    assert said[2].body["first"] == f"frame {taken - 1}"
+    assert said[2].body["text"].startswith(f"frame {taken - 1} could not be decoded: FFmpeg says: ")
+    assert said[3].body["text"].startswith(f"its header promises 0.8 s and {(taken - 2) / 25:.1f} s came")
 
 
 def test_two_deaths_over_a_frame_are_not_enough(processes: list[Process], photos: Path) -> None:

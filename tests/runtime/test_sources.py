@@ -129,6 +129,51 @@ def test_another_picture_size_is_said(houses: list[House]) -> None:
     assert house.events == [("source-note", "north", "warning", text)]
 
 
+def test_what_was_lost_is_said_and_counted_at_the_end(houses: list[House]) -> None:
+    house = House(setup("album", "dir:///photos"))
+    houses.append(house)
+    house.row().expect()
+    house.row().arrived()
+    text = "i_text.jpg could not be decoded: is not an image"
+    house.say("remark", {"text": text, "first": "i_text.jpg"})
+    house.say("remark", {"text": "and 2 more images could not be decoded", "first": "i_text.jpg"})
+    assert house.events[-2:] == [
+        ("source-note", "album", "warning", f"source album: {text}"),
+        ("source-note", "album", "warning", "source album: and 2 more images could not be decoded"),
+    ]
+    frames = house.rings.frames[0]
+    for _ in range(3):
+        frames.count_broken()
+    slot = frames.acquire()
+    assert slot is not None
+    frames.commit(slot, FrameRecord(0, 0, 1, 2, 64, 48, 8, 8), 3)
+    house.say("ended")
+    # It has ended, but of one frame nobody knows yet what becomes of it.
+    assert house.sources.statuses[0].state == "ended"
+    assert "source-ended" not in [event[0] for event in house.events]
+    frames.take(frames.ready())
+    frames.settle(0, published=True)
+    house.look_until("source-ended")
+    ended = "source album has ended: 1 frame published, 3 could not be decoded (first: i_text.jpg)"
+    assert house.events[-1] == ("source-ended", "album", "info", ended)
+    assert house.sources.conclusion == "all sources have ended: 1 frame published, 3 could not be decoded"
+    assert house.sources.due(time.monotonic()) is None
+
+
+def test_its_end_is_said_at_the_latest_when_the_daemon_ends(houses: list[House]) -> None:
+    house = House(setup("album", "dir:///photos"))
+    houses.append(house)
+    slot = house.rings.frames[0].acquire()
+    assert slot is not None
+    house.rings.frames[0].commit(slot, FrameRecord(0, 0, 1, 2, 64, 48, 8, 8), 3)
+    house.say("ended")
+    house.sources.look()
+    assert house.events == []
+    house.sources.part(now_or_never=True)
+    house.sources.part(now_or_never=True)
+    assert [event[3] for event in house.events] == ["source album has ended: 0 frames published, 1 still on the way"]
+
+
 def test_one_that_hangs_is_killed_and_its_successor_due_at_once(houses: list[House]) -> None:
     house = House(setup("north", stall_s=0.1))
     houses.append(house)

@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.installer.reach import interpreter
+
 _CUDA_13_DRIVER, _CUDA_12_DRIVER = 580, 525
 
 
@@ -52,7 +54,7 @@ class Machine:
 
     def __str__(self) -> str:
         kind = "a Jetson" if self.jetson else f"an NVIDIA GPU, driver {self.driver}" if self.driver else "no NVIDIA GPU"
-        return f"{kind}; systemd {self.systemd or 'is missing'}; Python {sys.version.split()[0]}"
+        return f"{kind}; systemd {self.systemd or 'is missing'}; Python {sys.version.split()[0]} ({interpreter()})"
 
 
 def look(root: Path = Path("/")) -> Machine:

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tools.installer.machine import look
 from tools.installer.plan import UNITS, Wish, install_steps, uninstall_steps
-from tools.installer.steps import StepError, carry_out
+from tools.installer.reach import interpreter, require_interpreter, require_prefix
+from tools.installer.steps import Step, StepError, carry_out
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -21,10 +22,12 @@ REPO = Path(__file__).resolve().parents[2]
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; the exit code is 0, 64 for a wrong flag, 69 where a step failed."""
     given = _parse(argv)
+    # Whatever root's own is: the service has to read what is made here.
+    os.umask(0o022)
     machine = look(given.root)
     root = given.root
     if root == Path("/") and os.geteuid() != 0 and not given.dry_run:
-        print("tools/install: only root can install a service; try sudo, or --dry-run to see what it does")
+        print("tools/install: only root can do this; try sudo, or --dry-run to see what it does", file=sys.stderr)
         return 69
     wish = Wish(
         repo=REPO,
@@ -38,15 +41,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         start=given.start,
         enable=not given.no_enable,
     )
-    print(f"this machine: {machine}" if wish.live else f"the file system below {root}")
+    _say(f"this machine: {machine}" if wish.live else f"the file system below {root}")
     try:
-        steps = uninstall_steps(wish) if given.uninstall else install_steps(wish)
-        count = carry_out(steps, dry=given.dry_run, say=lambda text: print(f"  {text}", flush=True))
+        steps = uninstall_steps(wish) if given.uninstall else _sound_steps(wish)
+        count = carry_out(steps, dry=given.dry_run, say=lambda text: _say(f"  {text}"))
     except StepError as error:
         print(f"tools/install: {error}", file=sys.stderr)
         return 69
-    print(_farewell(wish, given, count))
+    _say(_farewell(wish, given, count))
     return 0
+
+
+def _sound_steps(wish: Wish) -> list[Step]:
+    """The steps of an installation that the service can reach.
+
+    Raises:
+        StepError: it could not.
+    """
+    if wish.live:
+        require_prefix(wish.prefix)
+    if not wish.files_only:
+        python = interpreter()
+        require_interpreter(python, Path(sys.base_prefix))
+        if python.parent != Path("/usr/bin"):
+            _say(f"  the environment is made with {python}, not with the system's /usr/bin/python3")
+    return install_steps(wish)
+
+
+def _say(text: str) -> None:
+    """A line for whoever listens; where nobody does any more (``| head``), the work goes on all the same."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.installer.machine import Machine
+from tools.installer.reach import SERVICE_USER, interpreter
 from tools.installer.steps import MakeFolder, PointTo, Remove, Run, Step, WriteFile
 
 UNITS = ("edged.service", "edged-build-engine.service")
@@ -62,7 +63,9 @@ class Wish:
 
 def install_steps(wish: Wish) -> list[Step]:
     """What makes or renews an installation; settings, keys and engines stay as they are."""
-    steps: list[Step] = [] if wish.files_only else list(_environment(wish))
+    steps: list[Step] = list(_user(wish))
+    if not wish.files_only:
+        steps += _environment(wish)
     steps += _files(wish)
     steps += _settings(wish)
     if wish.live:
@@ -112,12 +115,21 @@ def version_id(wish: Wish) -> str:
     for path in paths:
         if path.is_file() and path.suffix != ".pyc":
             digest.update(str(path.name).encode() + b"\0" + path.read_bytes())
-    digest.update(f"{_extra(wish)} {sys.version} {wish.machine.jetson} {wish.machine.numpy_1}".encode())
+    python = f"{interpreter()} {sys.version}"
+    digest.update(f"{_extra(wish)} {python} {wish.machine.jetson} {wish.machine.numpy_1}".encode())
     return digest.hexdigest()[:12]
 
 
 def _extra(wish: Wish) -> str:
     return wish.machine.extra if wish.extra is None else wish.extra
+
+
+def _user(wish: Wish) -> Iterable[Step]:
+    """The service's user, who comes first: the environment is checked by nobody else."""
+    known = "/etc/sysusers.d/edged.conf"
+    yield WriteFile(wish.at(known), (wish.repo / "systemd/sysusers.d/edged.conf").read_text())
+    if wish.live:
+        yield Run(f"make the user {SERVICE_USER}", [["systemd-sysusers", known]], _user_exists)
 
 
 def _environment(wish: Wish) -> Iterable[Step]:
@@ -144,7 +156,9 @@ def _environment(wish: Wish) -> Iterable[Step]:
     yield MakeFolder(wish.at(wish.prefix) / "versions")
     # --clear: what an installation that was interrupted left is made anew.
     yield Run(f"make the environment {place} and install {package}", [make, pip], complete.exists)
-    yield Run(f"check {place}", [[str(place / "bin/edged"), "--version"]], complete.exists)
+    # Root can run what the service cannot, for example a Python in a folder of root's own.
+    user = SERVICE_USER if wish.live else ""
+    yield Run(f"check {place}", [[str(place / "bin/edged"), "--version"]], complete.exists, user=user)
     yield WriteFile(complete, "")
     yield PointTo(wish.at(wish.prefix) / "venv", f"versions/{name}")
     yield _RemoveOldest(place)
@@ -191,7 +205,6 @@ def _files(wish: Wish) -> Iterable[Step]:
                 yield WriteFile(path, text(source / f"drop-ins/{name}.conf"))
             else:
                 yield Remove(path)
-    yield WriteFile(wish.at("/etc/sysusers.d/edged.conf"), text(source / "sysusers.d/edged.conf"))
     yield WriteFile(wish.at("/etc/tmpfiles.d/edged.conf"), text(source / "tmpfiles.d/edged.conf"))
     modules = wish.at("/etc/modules-load.d/edged.conf")
     if "discrete-gpu" in wanted:
@@ -209,10 +222,8 @@ def _settings(wish: Wish) -> Iterable[Step]:
 
 
 def _system(wish: Wish, *, changed: bool) -> Iterable[Step]:
-    """Users, folders and systemd; each of these programs may be run any number of times."""
+    """Folders and systemd; each of these programs may be run any number of times."""
     running = [["systemctl", "daemon-reload"], ["systemctl", "try-restart", "--no-block", UNITS[0]]]
-    known = "/etc/sysusers.d/edged.conf"
-    yield Run("make the user edged", [["systemd-sysusers", known]], _user_exists)
     yield Run(
         "set owners and modes", [["systemd-tmpfiles", "--create", "/etc/tmpfiles.d/edged.conf"]], lambda: not changed
     )
@@ -230,15 +241,16 @@ def _system(wish: Wish, *, changed: bool) -> Iterable[Step]:
 
 
 def _are(state: str, units: Sequence[str]) -> bool:
-    """Whether all of some units are enabled, or active."""
-    return subprocess.run(["systemctl", f"is-{state}", "--quiet", *units], check=False).returncode == 0
+    """Whether all of some units are enabled, or active; complaints of units that are not there yet are no news."""
+    asked = ["systemctl", f"is-{state}", "--quiet", *units]
+    return subprocess.run(asked, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def _user_exists() -> bool:
     import pwd
 
     try:
-        pwd.getpwnam("edged")
+        pwd.getpwnam(SERVICE_USER)
     except KeyError:
         return False
     return True

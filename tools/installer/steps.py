@@ -7,6 +7,7 @@ Files go below a root, so that an installation can be made in the file system of
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -159,12 +160,14 @@ class Run:
         commands: program and arguments, each.
         unless: whether that is so already.
         must: whether the installation fails with it.
+        user: who runs them, with the rights of that user's own group and nothing of our environment; empty for us.
     """
 
     text: str
     commands: Sequence[Sequence[str]]
     unless: Callable[[], bool] = lambda: False
     must: bool = True
+    user: str = ""
 
     def needed(self) -> bool:
         """Whether there is anything to do."""
@@ -172,13 +175,28 @@ class Run:
 
     def do(self) -> None:
         """Run them; what they write is shown."""
+        by = f" by the user {self.user}" if self.user else ""
         for command in self.commands:
             try:
-                status = subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+                status = self._run(command)
             except OSError as error:
-                raise StepError(f"{command[0]} cannot be run: {error.strerror}") from error
+                raise StepError(f"{command[0]} cannot be run{by}: {error.strerror}") from error
             if status and self.must:
-                raise StepError(f"{' '.join(command)} ended with status {status}")
+                raise StepError(f"{' '.join(command)} ended with status {status}{' when run' if by else ''}{by}")
+
+    def _run(self, command: Sequence[str]) -> int:
+        if not self.user:
+            return subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode
+        return subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            user=self.user,
+            group=pwd.getpwnam(self.user).pw_gid,
+            extra_groups=[],
+            cwd="/",
+            env={"PATH": os.defpath},
+        ).returncode
 
 
 def carry_out(steps: Sequence[Step], *, dry: bool, say: Callable[[str], None]) -> int:

@@ -1,27 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cameras: devices on this machine, and network cameras' ports."""
+"""Cameras that are devices of this machine."""
 
 from __future__ import annotations
 
 import errno
 import os
-import socket
-import threading
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from edged.doctor.check import Check
 from edged.doctor.finding import CONFIGURATION, Outcome, ok, problem, skipped
 from edged.doctor.machine import Machine
 from edged.doctor.situation import Situation
 from edged.errors import ConfigError
-from edged.stages.capture.redact import redact
 from edged.stages.capture.uri import Kind, SourceUri, parse
-
-_CONNECT_S = 2.0
-_ALL_S = 6.0
-_PORTS = {"rtsp": 554, "rtsps": 322}
 
 
 class _Fault(NamedTuple):
@@ -30,7 +22,7 @@ class _Fault(NamedTuple):
     remedy: list[str]
 
 
-def _of_kind(situation: Situation, kind: Kind) -> dict[str, SourceUri]:
+def of_kind(situation: Situation, kind: Kind) -> dict[str, SourceUri]:
     """Configured sources of a kind by name; those with a broken URI are a finding of the check "sources"."""
     found = {}
     for source in situation.settings().sources:
@@ -44,7 +36,7 @@ def _of_kind(situation: Situation, kind: Kind) -> dict[str, SourceUri]:
 
 
 def _capture_devices(situation: Situation) -> Outcome:
-    sources = _of_kind(situation, "v4l2")
+    sources = of_kind(situation, "v4l2")
     if not sources:
         return skipped("no v4l2:// source")
     machine = situation.machine
@@ -120,65 +112,4 @@ def _description(machine: Machine, target: str) -> str:
 
 CAPTURE_DEVICES = Check(
     "capture-devices", "cameras of v4l2:// sources: there, may be used, can be opened", CONFIGURATION, _capture_devices
-)
-
-
-def _network_cameras(situation: Situation) -> Outcome:
-    sources = _of_kind(situation, "rtsp")
-    if not sources:
-        return skipped("no rtsp:// source")
-    answers = _reach_all({name: _address(uri) for name, uri in sources.items()})
-    evidence = [
-        f"source {name}: {sources[name].shown}: {answer or 'its port answers'}" for name, answer in answers.items()
-    ]
-    silent = [f"{name}: {answer}" for name, answer in answers.items() if answer]
-    if not silent:
-        return ok(f"{len(answers)} answer", evidence)
-    host, port = _address(next(uri for name, uri in sources.items() if answers[name]))
-    remedy = [redact(f"ping {host}; nc -vz {host} {port}")] if host else []
-    return problem(
-        "; ".join(silent), evidence, [*remedy, "look at the camera's power, cable and address; correct its uri"]
-    )
-
-
-def _address(uri: SourceUri) -> tuple[str, int]:
-    """Host and port; no host where what looks like one may be part of a password."""
-    parts = urlsplit(uri.target)
-    certain = "@" not in uri.target.partition(parts.netloc)[2]
-    return parts.hostname or "" if certain else "", parts.port or _PORTS.get(parts.scheme.lower(), 554)
-
-
-def _reach_all(addresses: dict[str, tuple[str, int]]) -> dict[str, str]:
-    """Connect to all at once; why each cannot be reached, empty where it can. A name server may hang: threads wait."""
-    answers = {name: f"no answer within {_ALL_S:g} s" for name in addresses}
-
-    def reach(name: str) -> None:
-        answers[name] = _reach(*addresses[name])
-
-    threads = [threading.Thread(target=reach, args=(name,), daemon=True) for name in addresses]
-    for thread in threads:
-        thread.start()
-    left = _ALL_S
-    for thread in threads:
-        thread.join(left)
-        left = left if not thread.is_alive() else 0.0
-    return dict(answers)
-
-
-def _reach(host: str, port: int) -> str:
-    if not host:
-        return "if the password holds / ? or @, write these percent-encoded"
-    try:
-        socket.create_connection((host, port), timeout=_CONNECT_S).close()
-    except socket.gaierror:
-        return f"the host name {host} is not known"
-    except TimeoutError:
-        return f"{host}:{port} does not answer within {_CONNECT_S:g} s"
-    except OSError as error:
-        return f"cannot connect to {host}:{port}: {(error.strerror or str(error)).lower()}"
-    return ""
-
-
-NETWORK_CAMERAS = Check(
-    "network-cameras", "ports of rtsp:// sources, by connecting to them", CONFIGURATION, _network_cameras, 12.0
 )

@@ -16,6 +16,7 @@ from edged.shm.frame_table import CAPTURED, FrameTable
 from edged.shm.pixels import FramePixels
 from edged.shm.wake import Wake
 from edged.stages.capture.fit import Fitter
+from edged.stages.capture.losses import Losses
 from edged.stages.capture.pacing import Pacer, RateCap
 from edged.stages.capture.progress import Progress
 from edged.stages.capture.readers.base import DecodeError, Picture, Reader
@@ -42,6 +43,7 @@ class CaptureLoop:
         pause: waits the given seconds at the most and tells whether the source is to stop.
         sampler: sets frames aside for the verify process; None where there is none.
         sized: told the height and width of the first picture, and of each that differs from the one before.
+        losses: told of every frame that is no picture.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class CaptureLoop:
         pause: Callable[[float], bool],
         sampler: Sampler | None = None,
         sized: Callable[[int, int], None] | None = None,
+        losses: Losses | None = None,
     ) -> None:
         self._reader = reader
         self._fitter = fitter
@@ -75,6 +78,7 @@ class CaptureLoop:
         self._pause = pause
         self._sampler = sampler
         self._sized = sized
+        self._losses = losses
         self._size = (0, 0)
 
     def cap_at(self, fps: float | None) -> None:
@@ -94,26 +98,37 @@ class CaptureLoop:
                 return False
             try:
                 picture = self._read()
-            except DecodeError:
-                self._table.count_broken()
-                if self._table.live:
-                    self._progress.broken()
-                else:
-                    self._progress.expect()  # one frame nearer to the end is progress too
+            except DecodeError as error:
+                self._lose(error)
                 continue
             if picture is None:
                 if not (self._repeat and taken_since_rewind):
                     return True
+                if self._losses is not None:
+                    self._losses.lap()
                 self._reader.rewind()
                 taken_since_rewind = 0
                 continue
             self._progress.arrived()
+            if self._losses is not None:
+                self._losses.look()
             if picture.overtaken:
                 self._table.count_overtaken(picture.overtaken)
             taken_since_rewind += 1
             if not self._hand_over(picture):
                 return False
         return False
+
+    def _lose(self, error: DecodeError) -> None:
+        """Count a frame that is no picture."""
+        frame_id = self._table.words[CAPTURED]
+        self._table.count_broken()
+        if self._table.live:
+            self._progress.broken()
+        else:
+            self._progress.expect()  # one frame nearer to the end is progress too
+        if self._losses is not None:
+            self._losses.lost(frame_id, error)
 
     def _read(self) -> Picture | None:
         with self._row.timed(_DECODE):

@@ -127,9 +127,14 @@ def _network(text: str) -> Iterator[Span]:
         return
     for address in _NETWORK.finditer(text):
         begin, end = address.span(1)
+        camera = address[0][:3].lower() in _CAMERA
+        if camera and "#" in address[1] and ("@" in address[1] or ":" in re.split("[/?#]", address[1], maxsplit=1)[0]):
+            # RTSP has no fragments: it is a part of a password, and so may be all that looks like a host.
+            yield begin, end
+            continue
         question = text.find("?", begin, end)
         at = _last(_ANY_AT, text, begin, end if question < 0 else question)
-        if at is not None and (address[0][:3].lower() in _CAMERA or text[at] == "%"):
+        if at is not None and (camera or text[at] == "%"):
             yield begin, at
         elif at is None:
             yield from _no_port(text, begin, end)

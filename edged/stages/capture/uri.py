@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from edged.errors import SettingsError, SourceError
 from edged.stages.capture.camera_options import CSI_FORM, V4L2_FORM, CameraOptions, parse_csi, parse_v4l2
@@ -19,6 +20,14 @@ from edged.stages.capture.synthetic_options import SyntheticOptions, parse_optio
 Kind = Literal["file", "dir", "rtsp", "v4l2", "csi", "gst", "synthetic"]
 
 KNOWN = "file://, dir://, rtsp://, rtsps://, v4l2://, csi://, gst: and synthetic://"
+ENCODE = (
+    "percent-encode what is special in user and password: / is %2F, ? is %3F, # is %23, @ is %40"
+    " (and an @ or # elsewhere in the URL)"
+)
+"""What to do about a password that was not percent-encoded."""
+_NO_HTTP = "take the camera's rtsp:// URL, or gst:souphttpsrc as docs/sources.md says"
+_LONGEST_NUMBER = 3
+_LONGEST_SHOWN = 300
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -101,7 +110,7 @@ def check_exists(source: SourceUri) -> None:
     try:
         status = os.stat(source.target)
     except OSError as error:
-        raise SourceError(_os_reason(error), where=source.shown, remedy="check the path of this source") from error
+        raise SourceError(_os_reason(error), where=source.shown, remedy=_check_path(source)) from error
     if source.kind == "dir":
         _check_folder(source, status)
     else:
@@ -111,6 +120,14 @@ def check_exists(source: SourceUri) -> None:
 def is_image(name: str) -> bool:
     """Whether a folder source takes a file of this name for an image."""
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def is_regular(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a file, or a link to one: no pipe, no device, and nothing that the kernel makes
+    up, such as ``/proc/self/mem``, which calls itself a file."""
+    if not entry.is_file():
+        return False
+    return not entry.is_symlink() or not os.path.realpath(entry.path).startswith(("/proc/", "/sys/"))
 
 
 def _check_file(source: SourceUri, status: os.stat_result) -> None:
@@ -129,7 +146,7 @@ def _check_folder(source: SourceUri, status: os.stat_result) -> None:
         raise SourceError("is not a folder", where=source.shown, remedy="write file:// for a video")
     try:
         with os.scandir(source.target) as entries:
-            found = any(is_image(entry.name) and entry.is_file() for entry in entries)
+            found = any(is_image(entry.name) and is_regular(entry) for entry in entries)
     except OSError as error:
         raise SourceError(_os_reason(error), where=source.shown, remedy="check its permissions") from error
     if not found:
@@ -138,6 +155,16 @@ def _check_folder(source: SourceUri, status: os.stat_result) -> None:
             where=source.shown,
             remedy=f"images end in {', '.join(IMAGE_SUFFIXES)}; folders inside are not searched",
         )
+
+
+def _check_path(source: SourceUri) -> str:
+    """What to do about a path where nothing is: perhaps it was written as web addresses are."""
+    plain = unquote(source.target)
+    if plain == source.target or not os.path.exists(plain):
+        return "check the path of this source"
+    spaces = plain == source.target.replace("%20", " ")
+    wanted = "a space, not %20" if spaces else redact(f"{source.kind}://{plain}")
+    return f"the path is taken literally: write {wanted}"
 
 
 def _os_reason(error: OSError) -> str:
@@ -155,11 +182,32 @@ def _is_utf8(text: str) -> bool:
 
 
 def _unknown(uri: str) -> SettingsError:
-    """The error for a scheme that edged does not know; without ``://`` there is nothing safe to quote."""
+    """The error for a scheme that edged does not know; without ``://`` only what is a path is safe to quote."""
     scheme, separator, _ = uri.partition("://")
     if separator and scheme.isascii() and scheme.isalnum():
-        return SettingsError(f"unknown source scheme {scheme}://", where=redact(uri), remedy=f"known are {KNOWN}")
-    return SettingsError("a source URI starts with a scheme", where="uri", remedy=f"known are {KNOWN}")
+        instead = f"{_NO_HTTP}; " if scheme.lower() in ("http", "https") else ""
+        what, remedy = f"unknown source scheme {scheme}://", f"{instead}known are {KNOWN}"
+        return SettingsError(what, where=redact(uri), remedy=remedy)
+    what, remedy = "a source URI starts with a scheme", f"known are {KNOWN}"
+    meant = _meant(uri)
+    if not meant:
+        return SettingsError(what, where="uri", remedy=remedy)
+    return SettingsError(what, where=uri, remedy=f"write {meant} ({remedy})")
+
+
+def _meant(text: str) -> str:
+    """The URI of a path, or of a camera's number, that was written without a scheme; empty for anything else."""
+    if text.isascii() and text.isdigit() and len(text) <= _LONGEST_NUMBER:
+        return f"v4l2:///dev/video{int(text)}"
+    rooted = text.startswith(("/", "./", "../")) and not text.startswith("//")
+    # An address without its scheme may hold a password, and a token behind a ?; a path hardly holds any of these.
+    if len(text) > _LONGEST_SHOWN or re.search("[@:?&%]", text) or redact(text) != text:
+        return ""
+    if not rooted and not (text and os.path.exists(text)):
+        return ""
+    if text.startswith("/dev/"):
+        return f"v4l2://{text}"
+    return f"dir://{text}" if os.path.isdir(text) else f"file://{text}"
 
 
 def _path(uri: str, rest: str, base: Path | None) -> SourceUri:
@@ -172,6 +220,9 @@ def _path(uri: str, rest: str, base: Path | None) -> SourceUri:
 def _rtsp(uri: str, rest: str, base: Path | None) -> SourceUri:
     del rest, base
     advice = "write rtsp://user:password@host:port/path with special characters of the password percent-encoded"
+    if misplaced_at(uri):
+        # What looks like user, host and path may all be parts of the password: nothing of it is shown.
+        raise SettingsError("an rtsp URL with an @ or a # where none may stand", where="uri", remedy=ENCODE)
     if not uri.isprintable() or " " in uri:
         raise SettingsError("an rtsp URL holds a space or a control character", where="uri", remedy=advice)
     try:
@@ -179,10 +230,19 @@ def _rtsp(uri: str, rest: str, base: Path | None) -> SourceUri:
         host, _ = parts.hostname, parts.port
     except ValueError:  # its text may quote the password
         host = None
-    # RTSP has no fragments: what stands behind a # belongs to a password, and so may what looks like the host.
-    if not host or "#" in uri:
+    if not host:
         raise SettingsError("an rtsp URL without a usable host and port", where=redact(uri), remedy=advice)
     return SourceUri("rtsp", uri)
+
+
+def misplaced_at(url: str) -> bool:
+    """Whether a camera's URL cannot mean what it says: an ``@`` behind the host, or a ``#``.
+
+    RTSP has no fragments, and an ``@`` ends the password. Where they stand further behind, the password holds a ``/``,
+    ``?`` or ``#`` that was not percent-encoded.
+    """
+    rest = url.partition("//")[2]
+    return "#" in url or "@" in rest[len(re.split("[/?]", rest, maxsplit=1)[0]) :]
 
 
 def _v4l2(uri: str, rest: str, base: Path | None) -> SourceUri:

@@ -46,7 +46,7 @@ def authorise(folder: Path, key_file: Path, name: str = "") -> Path:
     """Let a client in: put its public key into the folder, in one step, whatever becomes of this process.
 
     Args:
-        folder: ``publish.curve.authorized_keys_dir``.
+        folder: ``publish.curve.authorized_keys_dir``; made where it is missing.
         key_file: the client's public key file.
         name: to keep it under; default: that of the file.
 
@@ -64,6 +64,7 @@ def authorise(folder: Path, key_file: Path, name: str = "") -> Path:
             remedy="give the *.key file beside it",
         )
     path = folder / f"{check_name(name or key_file.stem)}.key"
+    _make(folder)
     known = {key.public: key.name for key in list_keys(folder)}
     text = public.decode("ascii")
     if known.get(text) == path.stem:
@@ -110,8 +111,29 @@ def check_name(name: str) -> str:
         SettingsError: it may not.
     """
     if not _NAME.fullmatch(name):
-        raise SettingsError("a key's name has letters, digits, . _ - and @", where="NAME", remedy="choose another name")
+        raise SettingsError(
+            "a key's name has letters, digits, . _ - and @",
+            where=name if name.isprintable() else "NAME",
+            remedy="choose another name; --folder says where it is kept",
+        )
     return name
+
+
+def _make(folder: Path) -> None:
+    """Make the folder of keys, if it is missing, for those who may read the one that it lies in: owner and group."""
+    try:
+        folder.mkdir(0o750)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise SettingsError(
+            f"cannot be created: {error.strerror}", where=str(folder), remedy="create it, or give --folder"
+        ) from error
+    try:
+        # The daemon's group, as tmpfiles.d gives it to /etc/edged: what root makes, the daemon must be able to read.
+        os.chown(folder, -1, folder.parent.stat().st_gid)
+    except PermissionError:
+        pass  # a group that this user is not in; its own daemon needs none
 
 
 def _key_files(folder: Path) -> list[Path]:

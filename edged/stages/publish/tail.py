@@ -7,12 +7,16 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from msgspec import UNSET
 
 from edged.messages import Event, Health, Prediction, Stats, Thermal
 from edged.stages.publish.client import Received, Subscriber
+from edged.stages.publish.silence import likely_causes
+
+if TYPE_CHECKING:
+    from edged.stages.publish.security import ClientCurve
 
 _HINT_AFTER_S = 3.0
 _WAIT_S = 0.5  # so that Ctrl-C and --seconds are noticed
@@ -28,17 +32,18 @@ def run_tail(
     out: TextIO,
     *,
     err: TextIO | None = None,
+    curve: ClientCurve | None = None,
 ) -> int:
     """Print messages until told to stop.
 
     Args:
         connect: endpoint or endpoints.
         topics: prefixes wanted; none means all.
-        json_lines: print the JSON as received, one message a line, instead of lines for people.
-        count: end after so many messages; None: don't.
-        seconds: end after so many seconds; None: don't.
+        json_lines: print the JSON as received, one message a line.
+        count, seconds: end after so many messages, after so many seconds; None: don't.
         out: where the messages go.
         err: where the hint goes when nothing comes, and losses with ``json_lines``; default: stderr.
+        curve: keys for a tcp endpoint with CURVE.
 
     Returns:
         The exit code, 0: also after Ctrl-C, and when nobody reads ``out`` any more.
@@ -48,8 +53,8 @@ def run_tail(
     """
     notes = sys.stderr if err is None else err
     try:
-        with Subscriber(connect, topics or ("",)) as subscriber:
-            for received in _take(subscriber, count, seconds, _hint(connect), notes):
+        with Subscriber(connect, topics or ("",), curve=curve) as subscriber:
+            for received in _take(subscriber, count, seconds, _hint(connect, curve), notes):
                 for loss in describe_losses(received):
                     _write(notes if json_lines else out, loss)
                 _write(out, _one_line(received.raw) if json_lines else describe(received))
@@ -111,12 +116,9 @@ def _take(
             _write(notes, hint + odd)
 
 
-def _hint(connect: str | Sequence[str]) -> str:
+def _hint(connect: str | Sequence[str], curve: ClientCurve | None) -> str:
     endpoint = connect if isinstance(connect, str) else ", ".join(connect)
-    return (
-        f"{endpoint}: nothing received yet; is the daemon running, does it publish there,"
-        " and may this user open the socket (group edged)?"
-    )
+    return f"{endpoint}: nothing received yet; {likely_causes(endpoint, keys=curve is not None)}"
 
 
 def _content(message: Prediction) -> str:

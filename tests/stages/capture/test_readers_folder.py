@@ -91,6 +91,75 @@ def test_only_bad_images_are_a_failure(tmp_path: Path) -> None:
     assert caught.value.permanent
 
 
+def test_what_is_wrong_is_said_with_the_name(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").touch()
+    (tmp_path / "2.jpg").write_text("x")
+    (tmp_path / "3.jpg").write_bytes(_encoded(".jpg"))
+    reader = FolderReader(str(tmp_path))
+    (tmp_path / "3.jpg").unlink()
+    found = []
+    for _ in range(3):
+        with pytest.raises(DecodeError) as caught:
+            reader.read()
+        found.append((caught.value.file, caught.value.reason))
+        assert str(caught.value) == ": ".join(found[-1])
+    assert found == [
+        ("1.jpg", "is empty (0 bytes)"),
+        ("2.jpg", "is not an image, or damaged"),
+        ("3.jpg", "No such file or directory"),
+    ]
+
+
+def test_what_is_no_regular_file_is_left_out_and_said(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "1.png").write_bytes(_encoded())
+    (folder / "2.png").symlink_to("1.png")
+    assert not FolderReader(str(folder)).notes
+    os.mkfifo(tmp_path / "pipe")
+    for name, target in {
+        "a.png": "/proc/self/mem",
+        "b.png": "/dev/zero",
+        "c.png": str(tmp_path / "pipe"),
+        "d.png": str(tmp_path / "folder"),
+        "e.png": "nowhere",
+    }.items():
+        (folder / name).symlink_to(target)
+    reader = FolderReader(str(folder))
+    assert _names(reader) == ["1.png", "2.png"]
+    assert reader.notes == ["5 entries are no regular files and were left out: a.png first"]
+    for name in "bcde":
+        (folder / f"{name}.png").unlink()
+    assert FolderReader(str(folder)).notes == ["1 entry is no regular file and was left out: a.png"]
+    for name in "12":
+        (folder / f"{name}.png").unlink()
+    with pytest.raises(ReadFailedError, match="holds no image"):
+        FolderReader(str(folder))
+
+
+@pytest.mark.parametrize("how", ["deleted", "unmounted"])
+def test_a_folder_that_goes_away(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("1.png", "2.png"):
+        (folder / name).write_bytes(_encoded())
+    reader = FolderReader(str(folder))
+    assert reader.read() is not None
+    for path in folder.iterdir():
+        path.unlink()
+    if how == "deleted":
+        folder.rmdir()
+    reader.rewind()
+    with pytest.raises(ReadFailedError) as caught:
+        _names(reader)
+    text = "the folder is gone" if how == "deleted" else "none of its 2 images is there any more"
+    assert (str(caught.value), caught.value.gone, caught.value.permanent) == (text, True, True)
+    with pytest.raises(ReadFailedError) as caught:
+        FolderReader(str(folder))
+    assert caught.value.gone
+
+
 @pytest.mark.parametrize("name", ["missing", "empty", "file"])
 def test_no_folder_of_images(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -15,7 +15,14 @@ import numpy as np
 import pytest
 
 from edged.stages.capture.readers import open_reader
-from edged.stages.capture.readers.base import DecodeError, Picture, Reader, ReadFailedError, quiet_environment
+from edged.stages.capture.readers.base import (
+    DecodeError,
+    Picture,
+    Reader,
+    ReadFailedError,
+    ending_of,
+    quiet_environment,
+)
 from edged.stages.capture.readers.opencv import to_bgr
 from edged.stages.capture.readers.video import VideoReader
 from edged.stages.capture.uri import parse
@@ -62,6 +69,7 @@ def test_reads_every_frame_in_order_and_again(tmp_path: Path) -> None:
     expected = [10 * index for index in range(20)]
     assert np.allclose(_brightness(reader), expected, atol=2)
     assert reader.read() is None
+    assert ending_of(reader) == ""
     for _ in range(2):
         reader.rewind()
         assert np.allclose(_brightness(reader), expected, atol=2)
@@ -110,6 +118,9 @@ def test_a_file_that_was_cut_off_is_a_short_file(tmp_path: Path, part: float) ->
         assert levels[-1] is None
         assert 1 < len(levels) < 20
         assert reader.read() is None
+        reached_s = (len(levels) - 2) / 25
+        told = f"its header promises 0.8 s and {reached_s:.1f} s came: it was cut off, or is damaged"
+        assert ending_of(reader) == (told if len(levels) < 18 else "")
         counts.append(len(levels))
         reader.rewind()
     assert counts[0] == counts[1]
@@ -198,6 +209,16 @@ def test_what_is_no_video_fails_at_once(tmp_path: Path, content: bytes) -> None:
     assert caught.value.permanent
 
 
+def test_a_file_that_goes_away_may_come_back(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.avi", 2)
+    reader = VideoReader(str(path))
+    path.unlink()
+    with pytest.raises(ReadFailedError, match="the file is gone") as caught:
+        reader.rewind()
+    assert caught.value.gone
+    reader.close()
+
+
 def test_a_header_without_frames_fails_at_the_first_read(tmp_path: Path) -> None:
     data = _write(tmp_path / "a.avi").read_bytes()
     (tmp_path / "head.avi").write_bytes(data[: data.index(b"movi") + 4])
@@ -271,5 +292,6 @@ def test_the_real_clip_ends_where_it_ends() -> None:
             count += 1
         assert count == 341
         assert reader.read() is None
+        assert ending_of(reader) == ""
         reader.rewind()
     reader.close()

@@ -16,7 +16,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.ports import free_port
 
+from edged.stages.capture.readers import rtsp_knock
 from edged.stages.capture.readers.base import ReadFailedError
 from edged.stages.capture.readers.rtsp_knock import knock, why_not
 from edged.stages.capture.readers.rtsp_request import Answer, Credentials, credentials_of, prove, request
@@ -153,10 +155,43 @@ def test_the_right_password_is_not_what_is_wrong(kind: str) -> None:
 SAID = ReadFailedError("FFmpeg says: no")
 
 
-def test_answers_that_are_none() -> None:
-    for reply in (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0" * 20_000, b"\r\n\r\n"):
-        with serving(lambda data, number, reply=reply: reply) as (port, _):  # type: ignore[misc]
-            assert "gives no stream that can be read" in str(why_not(f"rtsp://127.0.0.1:{port}/s", SAID))
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak RTSP, but HTTP: check the port (554 is usual)"),
+        (b"<!DOCTYPE HTML>\n<html><p>no\r\n\r\n", "does not speak RTSP, but HTTP: check the port (554 is usual)"),
+        (b"\x15\x03\x01\x00\x02\x02\x46\r\n\r\n", "does not speak RTSP, but TLS: rtsps:// instead of rtsp://?"),
+        (b"\0" * 20_000, "does not speak RTSP: check the port"),
+        (b"220 mail ready\r\n\r\n", "does not speak RTSP: check the port"),
+        (None, "gives no stream that can be read"),
+    ],
+)
+def test_answers_that_are_none(reply: bytes | None, says: str) -> None:
+    with serving(lambda data, number: reply) as (port, _):
+        assert says in str(why_not(f"rtsp://127.0.0.1:{port}/s", SAID))
+        assert "password" not in str(why_not(f"rtsp://127.0.0.1:{port}/s", SAID)) or reply is None
+
+
+@pytest.mark.parametrize("reply", [b"RTSP/1.0 400 Bad Request\r\n\r\n", b"HTTP/1.1 400 No\r\n\r\n", b"", None])
+def test_encryption_where_there_is_none(reply: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtsp_knock, "_HANDSHAKE_S", 0.2)
+    with serving(lambda data, number: reply) as (port, heard):
+        error = why_not(f"rtsps://{LOGIN}@127.0.0.1:{port}/s", SAID)
+    assert str(error) == f"127.0.0.1:{port}: TLS handshake failed: rtsp:// instead of rtsps://?"
+    assert not error.refused
+    assert not any(b"ss" in data and b"DESCRIBE" in data for data in heard)
+
+
+def test_one_that_wants_other_tls_is_not_taken_for_plain() -> None:
+    with serving(lambda data, number: b"\x15\x03\x03\x00\x02\x02\x28") as (port, _):
+        error = why_not(f"rtsps://127.0.0.1:{port}/s", SAID)
+    assert "TLS handshake failed (" in str(error)
+    assert "rtsp://" not in str(error)
+
+
+def test_where_nobody_is_there_any_more() -> None:
+    port = free_port()
+    assert "gives no stream that can be read" in str(why_not(f"rtsps://127.0.0.1:{port}/s", SAID))
     assert "gives no stream that can be read" in str(why_not(f"rtsp://127.0.0.1:{port}/s", SAID))
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from edged.errors import SettingsError, SourceError
 from edged.stages.capture import synthetic_options, uri
+from edged.stages.capture.redact import redact
 from edged.stages.capture.synthetic_options import SyntheticOptions
 from edged.stages.capture.uri import SourceUri, check_exists, parse
 
@@ -67,7 +68,12 @@ def test_smallest_size_is_the_scene_s() -> None:
         ("", "scheme"),
         ("/clip.mp4", "file://"),
         ("clip.mp4", "known are"),
-        ("http://host/s", "http://"),
+        ("http://host/s", "gst:souphttpsrc"),
+        ("rtsp://u:p@ss/word@host/x", "percent-encode"),
+        ("rtsp://u:1/2@host/x", "percent-encode"),
+        ("rtsp://u:p?2@host/x", "percent-encode"),
+        ("rtsp://u:p#2@host/x", "percent-encode"),
+        ("rtsp://host/s#1", "percent-encode"),
         ("file:/clip.mp4", "file://"),
         ("file://", "path"),
         ("dir://", "path"),
@@ -143,6 +149,53 @@ def test_no_message_tells_a_password(scheme: str, head: str, tail: str) -> None:
         assert "S3cr" not in source.shown + repr(source) + str(source)
 
 
+_PIECE = st.text("abcdefgXYZ0123456789", min_size=3, max_size=9).map(lambda text: f"Q{text}")
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    scheme=st.sampled_from(["rtsp", "rtsps", "RTSP"]),
+    pieces=st.tuples(*[_PIECE] * 4),
+    first=st.sampled_from("/?#"),
+    second=st.sampled_from("@/?#:"),
+)
+def test_nothing_of_a_url_shows_whose_password_is_not_encoded(
+    scheme: str, pieces: tuple[str, ...], first: str, second: str
+) -> None:
+    user, one, two, three = pieces
+    text = f"{scheme}://{user}:{one}@{one}{first}{two}{second}{three}@camera7.example/stream7"
+    with pytest.raises(SettingsError) as caught:
+        parse(text)
+    said = str(caught.value) + repr(caught.value)
+    assert "percent-encode" in said
+    for piece in (*pieces, "camera7", "stream7"):
+        assert piece not in said
+    assert not any(piece in redact(text) for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("/srv/clip.mp4", "file:///srv/clip.mp4"),
+        ("../clip.mp4", "file://../clip.mp4"),
+        ("/dev/video0", "v4l2:///dev/video0"),
+        ("/usr", "dir:///usr"),
+        ("0", "v4l2:///dev/video0"),
+    ],
+)
+def test_a_path_without_a_scheme_is_shown_with_what_was_meant(text: str, meant: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(text)
+    assert str(caught.value).startswith(f"{text}: a source URI starts with a scheme; write {meant} (known are ")
+
+
+@pytest.mark.parametrize("text", ["//admin:pw@cam/s", "admin:pw@cam/s", "/s?token=pw", "/pw%40cam/s", "pw", "/a&pw"])
+def test_what_may_be_a_camera_without_its_scheme_is_not_shown(text: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse(text)
+    assert "pw" not in str(caught.value)
+
+
 @given(rest=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0/"), min_size=1))
 def test_paths_are_literal(rest: str) -> None:
     if rest not in (".", ".."):
@@ -186,6 +239,27 @@ def test_missing_sources(tmp_path: Path, kind: str, name: str, mentions: str) ->
     assert mentions in str(caught.value)
     assert str(tmp_path / name) in str(caught.value)
     assert caught.value.exit_code == 78
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "advice"),
+    [
+        ("my clip.mp4", "my%20clip.mp4", "the path is taken literally: write a space, not %20"),
+        ("ü b.mp4", "%C3%BC%20b.mp4", "the path is taken literally: write file://FOLDER/ü b.mp4"),
+        ("other.mp4", "my%20clip.mp4", "check the path of this source"),
+    ],
+)
+def test_a_path_written_as_a_web_address(tmp_path: Path, name: str, written: str, advice: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError) as caught:
+        check_exists(_source("file", tmp_path / written))
+    assert caught.value.remedy == advice.replace("FOLDER", str(tmp_path))
+
+
+def test_a_folder_of_links_to_what_is_no_file_holds_no_image(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").symlink_to("/proc/self/mem")
+    with pytest.raises(SourceError, match="holds no image"):
+        check_exists(_source("dir", tmp_path))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -67,6 +67,18 @@ def test_what_is_refused(keys: Path, folder: Path) -> None:
     assert [key.name for key in list_keys(folder)] == ["one"]
 
 
+def test_the_first_to_be_let_in_makes_the_folder(keys: Path, folder: Path) -> None:
+    folder.rmdir()
+    with pytest.raises(SettingsError, match="cannot be read as a key"):
+        authorise(folder, keys / "missing.key")
+    assert not folder.exists()
+    authorise(folder, keys / "one.key")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o750
+    assert folder.stat().st_gid == keys.stat().st_gid
+    with pytest.raises(SettingsError, match="cannot be created: No such file"):
+        authorise(keys / "no" / "where", keys / "one.key")
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0

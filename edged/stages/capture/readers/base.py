@@ -21,14 +21,24 @@ _QUIET = {
     "OPENCV_LOG_LEVEL": "FATAL",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
 }
-
+_LONGEST_NAME = 120
 
 SANE_FPS = (1.0, 1000.0)
 """Nominal rates that are believed, frames per second."""
 
 
 class DecodeError(Exception):
-    """This one frame is broken: count it and go on."""
+    """This one frame is broken: count it and go on.
+
+    Args:
+        reason: why, as a clause.
+        file: name of the image, for folder sources; always valid UTF-8.
+    """
+
+    def __init__(self, reason: str = "", *, file: str = "") -> None:
+        super().__init__(f"{file}: {reason}" if file else reason)
+        self.reason = reason
+        self.file = file
 
 
 class ReadFailedError(Exception):
@@ -38,12 +48,15 @@ class ReadFailedError(Exception):
         reason: why, as a clause for people; credentials are taken out.
         permanent: whether another try is useless until somebody changes something.
         refused: whether other credentials are wanted: another try may do harm, for cameras lock out who tries often.
+        gone: whether a file or folder is not there (any more). It may come back, as drives do; whether to wait for
+            that is for others to know.
     """
 
-    def __init__(self, reason: str, *, permanent: bool = False, refused: bool = False) -> None:
+    def __init__(self, reason: str, *, permanent: bool = False, refused: bool = False, gone: bool = False) -> None:
         super().__init__(redact(reason))
         self.permanent = permanent
         self.refused = refused
+        self.gone = gone
 
 
 class Patience(NamedTuple):
@@ -126,6 +139,17 @@ def notes_of(reader: Reader) -> list[str]:
     have no ``notes``.
     """
     return [redact(note) for note in getattr(reader, "notes", ())]
+
+
+def ending_of(reader: Reader) -> str:
+    """What people should know of how a source ended, a clause; empty where there is nothing, as mostly."""
+    return redact(getattr(reader, "ending", ""))
+
+
+def shown_name(name: str) -> str:
+    """A file's name for people: on one line, and not without end."""
+    shown = name if name.isprintable() else ascii(name)[1:-1]
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:_LONGEST_NAME]}…"
 
 
 def pass_over(reader: Reader, count: int) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from edged.geometry import Placement
 from edged.stages.capture.hardware import Board, board
-from edged.stages.capture.readers.base import PATIENT, Patience, Picture, Reader, ReadFailedError
+from edged.stages.capture.readers.base import PATIENT, Patience, Picture, Reader, ReadFailedError, ending_of
 from edged.stages.capture.readers.device import FIRST_PICTURE_S, DeviceReader, Play, play
 from edged.stages.capture.readers.ffmpeg import StreamFacts
 from edged.stages.capture.readers.gstreamer import WITHOUT, has_gstreamer
@@ -44,12 +44,18 @@ class Noted:
 
     def __init__(self, reader: Reader, notes: Sequence[str]) -> None:
         self.notes = tuple(notes)
+        self._reader = reader
         self.decode = reader.decode
         self.fps = reader.fps
         # The methods themselves, so that nothing comes between the loop and its frames.
         self.read: Callable[[], Picture | None] = reader.read
         self.rewind: Callable[[], None] = reader.rewind
         self.close: Callable[[], None] = reader.close
+
+    @property
+    def ending(self) -> str:
+        """How it ended, see `edged.stages.capture.readers.base.ending_of`."""
+        return ending_of(self._reader)
 
 
 class Machine(NamedTuple):

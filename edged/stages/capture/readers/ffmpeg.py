@@ -104,6 +104,16 @@ class FfmpegStream:
         return min((rate for rate in rates if low <= rate <= high), default=None)
 
     @property
+    def promised_s(self) -> float:
+        """How long it lasts by what the container's header counts, seconds; 0 where it counts nothing.
+
+        FFmpeg's own figure of the duration is what is left of a file that was cut off. The count includes packets that
+        hold nothing, and so does the average rate.
+        """
+        rate = self._stream.average_rate
+        return float(self._stream.frames / rate) if rate else 0.0
+
+    @property
     def facts(self) -> StreamFacts:
         """What the stream is made of."""
         context = self._stream.codec_context

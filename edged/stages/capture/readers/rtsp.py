@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import time
-from urllib.parse import urlsplit
 
 from edged.stages.capture.readers.base import PATIENT, Patience, Picture, ReadFailedError
 from edged.stages.capture.readers.ffmpeg import Decoded, FfmpegStream, StreamFacts
 from edged.stages.capture.readers.rtsp_knock import knock, why_not
 from edged.stages.capture.readers.stream_clock import StreamClock
+from edged.stages.capture.uri import ENCODE, misplaced_at
 
 _OPTIONS = {
     # UDP loses packets without telling.
@@ -45,9 +45,9 @@ class RtspReader:
     def __init__(self, url: str, patience: Patience = PATIENT) -> None:
         self._clock = StreamClock()
         self._overtaken = 0
-        if "@" in url.partition(urlsplit(url).netloc)[2]:
-            # Perhaps of a password that was not percent-encoded: then what looks like the host is a part of it.
-            raise ReadFailedError("cannot be opened: if the password holds / ? or @, write these percent-encoded")
+        if misplaced_at(url):
+            # What looks like the host may be a part of the password, and is not to be asked for in the whole network.
+            raise ReadFailedError(f"cannot be opened: {ENCODE}", permanent=True)
         patience.step()
         knock(url, patience.open)
         begin = time.monotonic()
@@ -55,10 +55,12 @@ class RtspReader:
         try:
             self._stream = FfmpegStream(url, options=_OPTIONS, timeout=(patience.open, patience.read))
         except ReadFailedError as error:
-            if time.monotonic() - begin >= 0.9 * patience.open:
-                raise ReadFailedError(f"the camera answers, but no picture came within {patience.open:g} s") from error
-            patience.step()
-            raise why_not(url, error) from error
+            late = time.monotonic() - begin >= 0.9 * patience.open
+            said = ReadFailedError(f"no picture came within {patience.open:g} s") if late else error
+            if late and not url.lower().startswith("rtsps:"):
+                raise ReadFailedError(f"the camera answers, but {said}") from error
+            patience.step()  # one that waits for more of what it takes for a request may have no TLS
+            raise why_not(url, said) from error
         # What came while it was opened is given out at once: the newest of that is the first one to take.
         self._waiting = int((time.monotonic() - begin) * (self._stream.fps or 0.0))
 

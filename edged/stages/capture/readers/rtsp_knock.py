@@ -15,11 +15,12 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from edged.stages.capture.readers.base import ReadFailedError
-from edged.stages.capture.readers.rtsp_request import Answer, credentials_of, prove, read_answer, request
+from edged.stages.capture.readers.rtsp_request import LONGEST_S, Answer, credentials_of, prove, read_answer, request
 
 _PORTS = {"rtsp": 554, "rtsps": 322}
 _EVERY_S = 0.5
 _ASK_S = 1.0
+_HANDSHAKE_S = 2.0
 _MOST_ADDRESSES = 4
 _WORDS = {
     400: "does not understand the request (400)",
@@ -29,6 +30,12 @@ _WORDS = {
     500: "has an error of its own (500)",
     503: "has no stream at the moment (503)",
 }
+_CHECK_PORT = ": check the port (554 is usual)"
+_TONGUES = {
+    "TLS": ", but TLS: rtsps:// instead of rtsp://?",
+    "HTTP": f", but HTTP{_CHECK_PORT}",
+}
+_PLAIN = ": rtsp:// instead of rtsps://?"
 
 
 def knock(url: str, patience_s: float) -> None:
@@ -130,32 +137,86 @@ def why_not(url: str, said: ReadFailedError) -> ReadFailedError:
     shown = f"{parts.hostname}:{_port(parts)}"
     what = f"{shown} answers, but gives no stream that can be read ({said}): check path, user and password"
     vague = ReadFailedError(what, refused=said.refused)
-    if _encrypted(parts):
-        return vague
     try:
-        answer = _describe(url, parts)
+        return refusal(url) or vague
     except OSError:
         return vague
+
+
+def refusal(url: str, patience_s: float = _ASK_S) -> ReadFailedError | None:
+    """Ask a server for a stream, once, as a client would that is about to play it.
+
+    Args:
+        url: of the stream, with its credentials.
+        patience_s: how long connecting may take, and each answer, seconds.
+
+    Returns:
+        Why it does not give it; None where it does.
+
+    Raises:
+        OSError: it is not there, or gives no answer.
+    """
+    parts = urlsplit(url)
+    shown = f"{parts.hostname}:{_port(parts)}"
+    try:
+        answer = _describe(url, parts, patience_s)
+    except _HandshakeError as error:
+        return ReadFailedError(f"{shown}: TLS handshake failed{error}")
+    if answer.tongue:
+        return ReadFailedError(f"{shown} does not speak RTSP{_TONGUES.get(answer.tongue, _CHECK_PORT)}")
     if answer.status in (401, 403):
         has = credentials_of(parts) is not None
         what = f"refuses user or password ({answer.status})" if has else f"wants a user and password ({answer.status})"
         return ReadFailedError(f"{shown} {what}: check path, user and password", refused=True)
-    if answer.status == 200 or answer.status == 0:
-        return vague
+    if answer.status == 200:
+        return None
+    if answer.status == 0:
+        raise ConnectionResetError(0, "the connection was closed without an answer")
     return ReadFailedError(f"{shown} {_WORDS.get(answer.status, f'answers with status {answer.status}')}")
 
 
-def _describe(url: str, parts: SplitResult) -> Answer:
+class _HandshakeError(Exception):
+    """No TLS with this server; says why, as far as that shows."""
+
+
+def _describe(url: str, parts: SplitResult, patience_s: float) -> Answer:
     """What a server says of a stream, asked for with the credentials where it wants some."""
-    with socket.create_connection((parts.hostname, _port(parts)), _ASK_S) as client:
+    wait_s = max(patience_s, LONGEST_S)
+    with (
+        socket.create_connection((parts.hostname, _port(parts)), patience_s) as plain,
+        _secured(plain, parts) if _encrypted(parts) else plain as client,
+    ):
         client.sendall(request("DESCRIBE", url, 1))
-        answer = read_answer(client)
+        answer = read_answer(client, wait_s)
         credentials = credentials_of(parts)
         proof = prove(answer, "DESCRIBE", url, credentials) if credentials else None
         if answer.status == 401 and proof:
             client.sendall(request("DESCRIBE", url, 2, proof))
-            answer = read_answer(client)
+            answer = read_answer(client, wait_s)
         return answer
+
+
+def _secured(plain: socket.socket, parts: SplitResult) -> socket.socket:
+    """The connection with TLS over it, as FFmpeg makes it: whoever the server is, and however old its TLS.
+
+    Raises:
+        _HandshakeError: that cannot be had.
+    """
+    import ssl  # only failures need it
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    plain.settimeout(_HANDSHAKE_S)
+    try:
+        return context.wrap_socket(plain, server_hostname=parts.hostname)
+    except ssl.SSLError as error:
+        # Whoever sends a proper alert speaks TLS, and means something else by it.
+        alert = "ALERT" in (error.reason or "")
+        raise _HandshakeError(f" ({(error.reason or '').lower()})" if alert else _PLAIN) from error
+    except OSError as error:  # silence, or hung up
+        raise _HandshakeError(_PLAIN) from error
 
 
 def _port(parts: SplitResult) -> int:

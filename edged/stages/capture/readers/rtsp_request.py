@@ -11,8 +11,10 @@ import time
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-_LONGEST_S = 1.5
+LONGEST_S = 1.5
 _MOST_BYTES = 16_384
+_TLS_ALERT = b"\x15\x03"
+_PREFACE = 512
 _FIELD = re.compile(r'(\w+)\s*=\s*(?:"([^"]*)"|([^\s,]+))')
 
 
@@ -22,10 +24,12 @@ class Answer(NamedTuple):
     Attributes:
         status: 0 where what came was no answer.
         challenges: what it wants to have proved.
+        tongue: what it speaks in place of RTSP; empty where nothing came, or RTSP.
     """
 
     status: int
     challenges: list[str]
+    tongue: str = ""
 
 
 class Credentials(NamedTuple):
@@ -57,13 +61,17 @@ def request(method: str, url: str, number: int, proof: str = "") -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def read_answer(client: socket.socket) -> Answer:
+def read_answer(client: socket.socket, longest_s: float = LONGEST_S) -> Answer:
     """Read an answer, with the body, which is thrown away.
+
+    Args:
+        client: the connection.
+        longest_s: how long it may take, seconds.
 
     Raises:
         OSError: none came in time.
     """
-    end, data = time.monotonic() + _LONGEST_S, b""
+    end, data = time.monotonic() + longest_s, b""
     while not _whole(data) and len(data) < _MOST_BYTES:
         left_s = end - time.monotonic()
         if left_s <= 0:
@@ -77,7 +85,16 @@ def read_answer(client: socket.socket) -> Answer:
     found = re.match(r"RTSP/\d\.\d (\d{3})\b", head[0])
     fields = [line.partition(":")[::2] for line in head[1:]]
     challenges = [value.strip() for name, value in fields if name.lower() == "www-authenticate"]
-    return Answer(int(found[1]) if found else 0, challenges)
+    return Answer(int(found[1]), challenges) if found else Answer(0, [], _tongue(data))
+
+
+def _tongue(data: bytes) -> str:
+    """What those speak whose answer is none, as far as that shows."""
+    if data.startswith(_TLS_ALERT):
+        return "TLS"
+    if data.startswith(b"HTTP/") or b"<html" in data[:_PREFACE].lower():
+        return "HTTP"
+    return "something else" if data else ""
 
 
 def prove(answer: Answer, method: str, url: str, credentials: Credentials) -> str | None:

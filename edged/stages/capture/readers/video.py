@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from edged.stages.capture.readers.base import DecodeError, Picture, ReadFailedError
+import os
+
+from edged.stages.capture.readers.base import DecodeError, Picture, ReadFailedError, arrival
 from edged.stages.capture.readers.ffmpeg import FfmpegStream, StreamFacts
 
 # FFmpeg decodes whole frames side by side. Two threads give most of the gain (720p H.264: 1.6 ms a frame, 1.2 with two,
 # no less with four); each more costs memory for its pictures, and cores that inference needs.
 _THREADS = 2
 _MOST_DAMAGED = 4096
+_UNSHOWN = 0.05
+_USUAL_FPS = 25.0
 
 
 class VideoReader:
@@ -32,7 +36,20 @@ class VideoReader:
         self._threads = 1 if live else _THREADS
         self._any = False
         self._damaged = 0
+        self._reached_s = 0.0
         self._stream = self._open()
+
+    @property
+    def ending(self) -> str:
+        """What is missing at the end; empty where nothing is, or nobody knows.
+
+        Not every container counts its frames, and some count a few that are never shown.
+        """
+        promised_s = self._stream.promised_s
+        shown_s = 2.0 / (self.fps or _USUAL_FPS)
+        if self._reached_s + shown_s >= (1.0 - _UNSHOWN) * promised_s:
+            return ""
+        return f"its header promises {promised_s:.1f} s and {self._reached_s:.1f} s came: it was cut off, or is damaged"
 
     @property
     def fps(self) -> float | None:
@@ -60,7 +77,10 @@ class VideoReader:
             decoded = None  # nothing but damage, perhaps for ever: that is its end
         if decoded is not None:
             self._any, self._damaged = True, 0
-            return self._stream.picture(decoded)
+            self._reached_s = max(self._reached_s, decoded.stream_ns / 1e9)
+            # Out of a file a frame comes when it is decoded; from a camera, with its packet.
+            captured_ns, captured_at_ns = arrival()
+            return self._stream.picture(decoded._replace(captured_ns=captured_ns, captured_at_ns=captured_at_ns))
         if not self._any:
             raise ReadFailedError("holds no frame that can be decoded", permanent=True)
         return None
@@ -68,7 +88,7 @@ class VideoReader:
     def rewind(self) -> None:
         """Open the file again: unlike seeking, it works with every container and with damaged ones."""
         self._stream.close()
-        self._any, self._damaged = False, 0
+        self._any, self._damaged, self._reached_s = False, 0, 0.0
         self._stream = self._open()
 
     def close(self) -> None:
@@ -79,4 +99,6 @@ class VideoReader:
         try:
             return FfmpegStream(self._path, threads=self._threads)
         except ReadFailedError as error:
+            if not os.path.exists(self._path):
+                raise ReadFailedError("the file is gone", permanent=True, gone=True) from error
             raise ReadFailedError(f"is not a video that FFmpeg can read ({error})", permanent=True) from error
