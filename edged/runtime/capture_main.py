@@ -48,6 +48,7 @@ from edged.stages.capture.uri import SourceUri, parse
 
 WITHOUT_CLOCK = ("file", "dir", "synthetic")
 """Kinds of sources that give a frame whenever they are asked for one, and the same frames every time."""
+_BY_FFMPEG = ("file", "rtsp")
 _MOST_DEATHS = 3
 _LOOK_S = 60.0
 _TELL_SIZE_S = 60.0
@@ -57,7 +58,6 @@ def serve(_name: str, control: Control) -> None:
     """Capture one source until it ends, can never work, or is to stop."""
     # One picture is resized at a time and every source has a process: more threads would only fight over the cores.
     cv2.setNumThreads(1)
-    keep_pages()
     control.tell("hello")
     note = control.expect("configure")
     _Capture(control, msgspec.convert(note.body, CapturePlan), note.fds).run()
@@ -77,6 +77,8 @@ class _Capture:
         self._control = control
         self._plan = plan
         self._source = parse(plan.uri)
+        if self._source.kind in _BY_FFMPEG:
+            keep_pages()
         self._table = FrameTable(Region(frames))
         self._table.set_ended(False)
         self._pixels = FramePixels(self._table)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many sources: 16 files of 640×360 at once, with a model that costs next to nothing.
 
-    python -m tools.bench.many_sources [--sources 16] [--seconds 20]
+    python -m tools.bench.many_sources --mode live
+    python -m tools.bench.many_sources --seconds 300
 
 What is left is edged itself: decoding, fitting, rings, batching, publishing. All sources must get the same rate, and a
 frame must cost little besides its decoding. The model pools its input away; what its graph costs is shown, not hidden.
-Lossless files are taken as fast as the cores decode: then it is the kernel's scheduler that shares out the cores.
+Lossless files are taken as fast as the cores decode: then it is the kernel's scheduler that shares out the cores, and it
+is fair in the long run only: measure for five minutes.
 """
 
 from __future__ import annotations

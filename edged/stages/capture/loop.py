@@ -117,6 +117,8 @@ class CaptureLoop:
             taken_since_rewind += 1
             if not self._hand_over(picture):
                 return False
+            # Let go of it before the next one is made: that gets the same memory, which the caches still hold.
+            del picture
         return False
 
     def _lose(self, error: DecodeError) -> None:
