@@ -6,8 +6,8 @@
 
 What is left is edged itself: decoding, fitting, rings, batching, publishing. All sources must get the same rate, and a
 frame must cost little besides its decoding. The model pools its input away; what its graph costs is shown, not hidden.
-Lossless files are taken as fast as the cores decode: then it is the kernel's scheduler that shares out the cores, and it
-is fair in the long run only: measure for five minutes.
+Lossless files are taken as fast as the cores decode: then the kernel's scheduler shares out the cores, and is fair in
+the long run only: measure for five minutes.
 """
 
 from __future__ import annotations
