@@ -132,13 +132,13 @@ def test_a_real_interrupt_ends_check_with_130(config: Path) -> None:
 
 # An import that takes its time, as those of a cold disk do.
 _SLOW = """\
-import sys, time
+import os, sys, time
 from edged.cli import main
 
 class Slow:
     def find_spec(self, name, path=None, target=None):
         if name == "pydantic":
-            print("imports", flush=True)
+            os.write(1, b"imports\\n")  # an interrupted flush of sys.stdout would write it twice
             time.sleep(30)
 
 sys.meta_path.insert(0, Slow())

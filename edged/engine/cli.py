@@ -61,7 +61,7 @@ def _build(given: Namespace) -> int:
 
     from rich.console import Console
 
-    from edged.engine.options import request_for
+    from edged.engine.options import expect_spec, request_for
     from edged.engine.process import run_build
     from edged.engine.progress import Display
     from edged.engine.report.verdict import show_verdict
@@ -69,6 +69,8 @@ def _build(given: Namespace) -> int:
     from edged.engine.summary import brief, summary
 
     request = request_for(given, os.environ)
+    if given.model is not None:
+        expect_spec(Path(request.spec))
     # On stdout, so that stderr holds nothing but the one line of an error.
     console = Console()
     display = Display(console, tracebacks=given.traceback)

@@ -144,8 +144,6 @@ def request_for(given: Namespace, environ: Mapping[str, str]) -> BuildRequest:
     """
     spec = chosen_spec(given, environ)
     loaded = settings_for(given, spec, environ)
-    if given.model is not None:
-        expect_spec(spec)
     usual = request_of(loaded.settings, spec)
     if given.config is None:
         usual = replace(usual, sources=None)  # the settings hold a stand-in
