@@ -133,7 +133,9 @@ def test_auto_in_the_real_pipeline(rig: Rig) -> None:
     short = functools.partial(in_pipeline, limits=Limits(seconds=3.0, turn_s=0.01, rounds=3, most_rounds=3))
     _, manifest, _ = rig.build(precision="auto", race=short)
     assert all(set(one.latency_ms) == {"1"} for one in manifest.candidates)
-    assert any("fastest" in why for why in manifest.chosen.why)
+    # Between two that take microseconds anything may win, and its reason says how.
+    told = " ".join(manifest.chosen.why)
+    assert any(words in told for words in ("is the fastest", "is no faster beyond the spread", "gains less than")), told
 
 
 def test_a_plan_that_is_insisted_on_is_refused_with_what_would_hold(rig: Rig) -> None:
