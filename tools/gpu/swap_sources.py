@@ -11,7 +11,7 @@ from tools.bench.swap_seen import longest_ms, published_s
 from tools.gpu.swap_rig import BASE, CAMERAS, FILM, GPU_SLACK_MB, GUESTS, HOST_SLACK_MB, Reading, Rig, differences
 from tools.gpu.swap_turns import missing
 
-RATE = {"tensorrt": 0.97, "onnxruntime": 0.7, "fake": 0.7}
+RATE = {"tensorrt": 0.97, "onnxruntime": 0.5, "fake": 0.5}
 """Of what a camera gives: so much has to be published. Processes that start take cores from inference on them."""
 STAY_S = 1.0
 _COME_S, _GO_S = 20.0, 15.0
