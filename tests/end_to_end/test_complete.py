@@ -93,8 +93,8 @@ def test_sources_wait_for_subscribers_to_predictions(daemons: StartDaemon) -> No
     ).start()
 
     def assert_held_back(watch: Watch) -> None:
-        health = watch.until_health()
-        assert (health.state, health.sources["only"].captured) == ("ready", 0)
+        health = watch.until_health(lambda health: health.state == "ready")
+        assert health.sources["only"].captured == 0
 
     # A subscription to health is none to predictions.
     with Watch(daemon, "v1/health/") as health, Watch(daemon, "v1/predictions/only/") as first:

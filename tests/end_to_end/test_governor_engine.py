@@ -47,7 +47,7 @@ class Machine:
 
 
 class Spectator(threading.Thread):
-    """Takes what is published until the engines in use were those awaited, then stops the daemon."""
+    """Takes what is published until the engines in use were those awaited and said so, then stops the daemon."""
 
     def __init__(self, endpoint: str, machine: Machine, stop: StopSignal, awaited: list[str]) -> None:
         super().__init__(name="spectator")
@@ -59,11 +59,16 @@ class Spectator(threading.Thread):
     def run(self) -> None:
         end = time.monotonic() + 60
         with Subscriber(self._endpoint, ["v1/predictions/", "v1/event/"]) as subscriber:
-            while self.engines != self._awaited and time.monotonic() < end:
+            # An event and the first prediction of an engine come in either order.
+            while not self._all_came() and time.monotonic() < end:
                 received = subscriber.receive(1.0)
                 if received is not None:
                     self._take(received.message)
         self._daemon.request()
+
+    def _all_came(self) -> bool:
+        swaps = self.kinds.count("engine-swapped")
+        return self.engines == self._awaited and swaps == len(self._awaited) - 1
 
     def _take(self, message: object) -> None:
         if isinstance(message, Event):

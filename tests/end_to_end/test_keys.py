@@ -55,9 +55,9 @@ def receives(subscriber: Subscriber, timeout_s: float = 10.0) -> bool:
 
 
 def falls_silent(subscriber: Subscriber) -> float:
-    """Seconds until nothing has come for half a second, that not counted."""
+    """Seconds until nothing has come for longer than a busy machine holds a daemon up, that not counted."""
     begin = last = time.monotonic()
-    while subscriber.receive(0.5) is not None:
+    while subscriber.receive(1.5) is not None:
         last = time.monotonic()
         assert last - begin < 10
     return last - begin
@@ -78,7 +78,7 @@ def test_a_running_daemon_follows(daemons: StartDaemon, tmp_path: Path) -> None:
         with client("two") as two:
             assert receives(two)
             keys(tmp_path, "revoke", "one", *config)
-            assert falls_silent(one) < 2.0
+            assert falls_silent(one) < 5.0
             # The others were cut off too, for a moment; what they missed shows in the numbers.
             assert receives(two)
             assert receives(two)

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import select
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from support.fixtures import StartDaemon
 from support.traces import assert_ended_clean
 from support.watch import Watch
+
+from edged.messages import Prediction
 
 SERVER = Path(__file__).resolve().parents[1] / "support" / "rtsp_server.py"
 PYTHON = "/usr/bin/python3"
@@ -53,6 +55,12 @@ def camera() -> Iterator[tuple[subprocess.Popen[str], int]]:
         server.stdout.close()
 
 
+def rate_hz(frames: Sequence[Prediction]) -> float:
+    """Of frames by the times at which they were captured."""
+    span_s = (frames[-1].captured_monotonic_ns - frames[0].captured_monotonic_ns) / 1e9
+    return (len(frames) - 1) / span_s
+
+
 @pytest.mark.usefixtures("gstreamer")
 def test_a_network_camera_is_live_until_it_goes_away(
     daemons: StartDaemon, camera: tuple[subprocess.Popen[str], int]
@@ -72,9 +80,9 @@ def test_a_network_camera_is_live_until_it_goes_away(
         watch.until_count("camera", 30)
         frames = watch.predictions["camera"]
         assert {(each.frame.width, each.frame.height) for each in frames} == {(320, 240)}
-        # Live means now: frames come as they are taken, not in bursts of what waited somewhere.
-        span_s = (frames[-1].captured_monotonic_ns - frames[9].captured_monotonic_ns) / 1e9
-        assert (len(frames) - 10) / span_s == pytest.approx(25, rel=0.4)
+        # Live means now: frames come as they are taken, not in bursts of what waited somewhere. Who has other things to
+        # do loses some; then it is the next ones that tell.
+        watch.until(lambda: rate_hz(frames[-20:]) == pytest.approx(25, rel=0.4), what="frames at the camera's pace")
         health = watch.until_health(lambda health: health.sources["refused"].state == "backoff", what="refusal")
         assert "check path, user and password" in health.sources["refused"].reason
         source = health.sources["camera"]

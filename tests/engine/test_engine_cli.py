@@ -128,13 +128,16 @@ def test_a_build_stops_as_asked_and_leaves_the_store_as_it_was(spec: Path, tmp_p
     with start(*arguments) as builder:
         assert builder.communicate(timeout=30)[1] == ""
     before = read_current(model_folder(tmp_path, "tiny")).engines
-    with start(*arguments) as builder:
-        assert builder.stdout is not None
-        assert "preparing the model" in builder.stdout.readline()
-        asked = time.monotonic()
-        os.killpg(builder.pid, ending)
-        _, err = builder.communicate(timeout=30)
-        took = time.monotonic() - asked
+    for _ in range(4):
+        with start(*arguments) as builder:
+            assert builder.stdout is not None
+            assert "preparing the model" in builder.stdout.readline()
+            asked = time.monotonic()
+            os.killpg(builder.pid, ending)
+            _, err = builder.communicate(timeout=30)
+            took = time.monotonic() - asked
+        if err:
+            break  # else it was done before it was asked: this process may have to wait for a core
     assert err == "edged-build-engine: stopped; the engines are as they were\n"
     assert builder.returncode == 0
     assert took < 5.0

@@ -64,9 +64,9 @@ def test_a_good_source_goes_on_beside_broken_ones(daemons: StartDaemon) -> None:
         assert len(health.reasons) == len(BROKEN)
         assert {event.source for event in watch.events if event.kind == "source-backoff"} == BROKEN
         # Tried again and again, and the good one never stands still.
-        good = watch.until_health().sources["good"]
+        health = watch.until_health(lambda health: health.sources["good"].rate_hz > 10, what="pace of good")
+        good = health.sources["good"]
         assert (good.state, good.reason) == ("live", "")
-        assert good.rate_hz > 10
         seen = whatever_shows(daemon, watch)
         assert "offline" in seen
         assert daemon.stop().code == 0

@@ -15,7 +15,7 @@ from support.watch import Watch
 
 NAMES = ["camera", "film"]
 # Until predictions are back: the time to be sure that it hangs, and that of a start.
-BACK_S = {"infer": 5.0, "publish": 3.0}
+BACK_S = {"infer": 5.0, "publish": 5.0}
 
 
 @pytest.mark.parametrize("role", ["infer", "publish"])

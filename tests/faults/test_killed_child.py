@@ -72,13 +72,14 @@ def test_a_lossless_capture_goes_on_where_it_was(daemons: StartDaemon) -> None:
     uri = f"synthetic://shapes?seed={seed}&frames={frames}"
     daemon = daemons(
         {
-            "sources": [{"name": "film", "uri": uri, "mode": "lossless", "fps": 60}],
+            # So long that both kills hit it, also where this process is held up.
+            "sources": [{"name": "film", "uri": uri, "mode": "lossless", "fps": 45}],
             "publish": {"wait_for_subscribers": 1},
         },
         ["--exit-when-done"],
     ).start()
     with Watch(daemon) as watch:
-        for count in (20, 50):
+        for count in (10, 25):
             watch.until_count("film", count)
             (capture,) = daemon.children("capture")
             os.kill(capture, signal.SIGKILL)

@@ -56,7 +56,8 @@ def assert_undisturbed(watch: SourceWatch, since_s: float) -> None:
     """Cameras that nothing happened to never stood still, as far as can be told on a machine with other work."""
     for name in STANDERS_BY:
         pace = watch.pace(name, since_s, time.monotonic())
-        assert pace.frames + pace.missing >= 0.8 * FPS * (time.monotonic() - since_s), (name, pace)
+        # The machine may have stood still for a second, or the newest frames may not have come yet.
+        assert pace.frames + pace.missing >= 0.8 * FPS * (time.monotonic() - since_s - 1.0), (name, pace)
         assert pace.missing <= 0.3 * pace.frames, (name, pace)
         assert pace.longest_gap_s < LONGEST_GAP_S, (name, pace)
         assert watch.seen_after(name, since_s) is None, watch.changes[name]

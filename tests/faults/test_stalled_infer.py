@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from support.fixtures import StartDaemon
@@ -16,6 +17,7 @@ from support.watch import Watch
 # Less than the 1.5 s after which it counts as hung; longer than the age limit by a factor that makes an average of
 # batch times exceed it, too.
 STALL_S = 1.0
+HUNG_S = 1.5
 MAX_AGE_MS = 300
 
 
@@ -32,10 +34,14 @@ def test_predictions_are_back_after_a_stall(daemons: StartDaemon, tmp_path: Path
         watch.wait_for_all(["camera"], 0, 20)
         watch.wait_for_all(["camera"], time.monotonic(), 5)
         (infer,) = daemon.children("infer")
+        stopped_s = time.monotonic()
         os.kill(infer, signal.SIGSTOP)
         time.sleep(STALL_S)
-        os.kill(infer, signal.SIGCONT)
-        watch.wait_for_all(["camera"], time.monotonic(), 5)
-        assert daemon.children("infer") == [infer]
+        with suppress(ProcessLookupError):
+            os.kill(infer, signal.SIGCONT)
+        resumed_s = time.monotonic()
+        watch.wait_for_all(["camera"], resumed_s, 5)
+        # On a busy machine it lasts longer than it is meant to; then it was right to take it for hung.
+        assert daemon.children("infer") == [infer] or resumed_s - stopped_s > 0.9 * HUNG_S
         assert daemon.stop().code == 0
     assert_ended_clean(daemon)

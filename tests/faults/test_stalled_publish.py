@@ -6,13 +6,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 
+import pytest
 from support.fixtures import StartDaemon
 from support.traces import assert_ended_clean
 from support.watch import Watch
 
 # Far less than the 0.75 s after which it counts as hung: on a busy machine it lasts longer than it is meant to.
 STALL_S = 0.4
+HUNG_S = 0.75
 FRAMES = 240
 
 
@@ -27,10 +30,14 @@ def test_live_frames_are_dropped_and_lossless_ones_wait(daemons: StartDaemon) ->
         before = watch.until_health().sources["camera"]
         (publish,) = daemon.children("publish")
         (infer,) = daemon.children("infer")
+        stopped_s = time.monotonic()
         os.kill(publish, signal.SIGSTOP)
         time.sleep(STALL_S)
-        os.kill(publish, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(publish, signal.SIGCONT)
         resumed_s = time.monotonic()
+        if resumed_s - stopped_s > 0.9 * HUNG_S:
+            pytest.skip("this machine is too busy to stop a process for so short a time")
         watch.wait_for_all(["camera", "film"], resumed_s, 5)
         watch.until_count("film", FRAMES)
         watch.until_health(lambda health: health.sources["film"].state == "ended")

@@ -46,7 +46,7 @@ def test_a_wait_ends_at_its_deadline() -> None:
     bell = Bell(Driver().launch)
     start = time.monotonic()
     assert not bell.wait(0.05)
-    assert 0.04 < time.monotonic() - start < 2
+    assert 0.04 < time.monotonic() - start < 10
     bell.close()
 
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.daemon import wait_until
 
 from edged.messages import Stats, Thermal
 from edged.monitor.governor.loads import SmallerEngine
@@ -51,8 +52,10 @@ class Hot:
     """A machine so close to its trip point."""
 
     margin_c = 20.0
+    reads = 0
 
     def read(self) -> Reading:
+        self.reads += 1
         sensors = (
             Sensor("gpu-thermal", "temperature", 95.0 - self.margin_c, "celsius"),
             Sensor("gpu-thermal", "margin", self.margin_c, "celsius"),
@@ -115,6 +118,20 @@ class Rig:
         while self.work(0.25) < at_least:
             assert time.monotonic() < end, "it never got that fast"
 
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Look until something has happened."""
+        end = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < end, f"no {what}"
+            self.work(0.05)
+
+    def feel(self, margin_c: float) -> None:
+        """Have the machine so far from its trip point, and wait until that was read."""
+        self.machine.margin_c = margin_c
+        reads = self.machine.reads
+        # One that has just begun may have the margin of before.
+        wait_until(lambda: self.machine.reads >= reads + 2, 10, "reading")
+
     def pass_time(self, now: float, step_s: float, steps: int) -> float:
         """Look with a clock that runs fast; some frames come between two looks."""
         for _ in range(steps):
@@ -152,19 +169,17 @@ def test_heat_caps_a_real_source_then_takes_the_smaller_engine_and_gives_both_ba
     it.until_rate(0.85 * FPS)
     it.work(0.5)
     it.machine.margin_c = 2.5
-    it.work(0.3)
-    capped = it.work(0.6)
+    it.until(lambda: bool(it.events), "event")
+    it.until(lambda: it.work(0.6) < 0.8 * FPS, "lower rate")
     kind, severity, text, data = it.events[0]
     assert (kind, severity, data["acts"], data["level"]) == ("governor-lower", "warning", True, 1)
     assert "only 2.5 K below the trip point" in text
     assert data["share"] == 0.75
-    assert capped < 0.8 * FPS
     # Everything else is a matter of minutes, which pass here in no time.
     now = it.pass_time(time.monotonic(), 40, 8)
     assert it.engines == ["small"]
     assert it.events[-1][0] == "governor-exhausted"
-    it.machine.margin_c = 40.0
-    time.sleep(0.15)
+    it.feel(40.0)
     now = it.pass_time(now, 6, 60)
     assert it.engines == ["small", None]
     assert [event[3]["level"] for event in it.events if event[0] == "governor-raise"][-1] == 0
@@ -175,7 +190,8 @@ def test_advice_changes_nothing(rig: Callable[..., Rig]) -> None:
     it = rig(governor="advise")
     it.machine.margin_c = 1.0
     it.start()
-    it.work(0.8)
+    it.until(lambda: bool(it.events), "event")
+    it.work(0.6)
     it.until_rate(0.85 * FPS)
     assert [event[3]["acts"] for event in it.events] == [False]
     assert it.engines == []
@@ -230,8 +246,7 @@ def test_other_settings_are_taken_and_another_mode_gives_the_load_back(rig: Call
     it = rig(governor="act")
     it.machine.margin_c = 1.0
     it.start()
-    it.work(0.8)
-    assert it.events
+    it.until(lambda: bool(it.events), "event")
     taken = it.monitoring.take(it.setup.settings.monitor.model_copy(update={"governor": "off", "interval_s": 0.2}))
     assert taken == []
     it.until_rate(0.85 * FPS)

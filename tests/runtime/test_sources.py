@@ -187,7 +187,7 @@ def test_one_that_hangs_is_killed_and_its_successor_due_at_once(houses: list[Hou
     handle = member.running[0]
     begin = time.monotonic()
     while handle.wait(0.0) is None:
-        assert time.monotonic() < begin + 2
+        assert time.monotonic() < begin + 10
         house.sources.look()
     assert handle.wait(0.0) == -9
     member.running = None
@@ -209,7 +209,7 @@ def test_a_failure_is_said_once_and_the_same_process_tries_again(houses: list[Ho
     houses.append(house)
     for _ in range(3):
         house.say("failed", failure("connection refused"))
-        end = time.monotonic() + 3
+        end = time.monotonic() + 10
         note = None
         while note is None:
             assert time.monotonic() < end

@@ -110,7 +110,7 @@ def test_stacks_of_a_family(tmp_path: Path) -> None:
         assert [child.process.poll() for child in children] == [None, None]
         os.kill(children[0].pid, signal.SIGSTOP)
         wait_until(lambda: "stopped" in thread_states(children[0].pid)[0], 5, "stop")
-        assert "waiting" in thread_states(children[1].pid)[0]
+        wait_until(lambda: "waiting" in thread_states(children[1].pid)[0], 5, "wait")
     finally:
         for child in children:
             child.close()
@@ -186,8 +186,8 @@ def test_a_child_that_hangs_starves_the_watchdog(fed: Fed) -> None:
 def test_one_that_is_replaced_and_does_not_begin_to_work_starves_it_too(fed: Fed, which: int) -> None:
     fed.capture()
     fed.members[which].ready = False
-    assert fed()
     begin = time.monotonic()
+    assert fed()
     wait_until(lambda: not fed(), 10, "hunger")
     assert time.monotonic() - begin >= 0.8 * STARTING_S
     fed.members[which].ready = True

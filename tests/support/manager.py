@@ -65,11 +65,12 @@ class Manager:
         """Take in what is told until a condition holds; whether it did within the time."""
         end = time.monotonic() + timeout_s
         while not until():
+            # What lies there already is taken in also where the time was over before anybody could look.
             left = end - time.monotonic()
-            if left <= 0:
-                return False
-            if select.select([self._socket], [], [], min(left, 0.05))[0]:
+            if select.select([self._socket], [], [], max(0.0, min(left, 0.05)))[0]:
                 self._receive()
+            elif left <= 0:
+                return False
         return True
 
     def _receive(self) -> None:

@@ -139,7 +139,7 @@ def test_a_missed_target_is_told_and_ends_with_1_if_asked(capsys: pytest.Capture
 
 def test_swap(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
-    assert swap.main(["--model", "demo", "--swaps", "1", "--output", str(output)]) == 0
+    assert swap.main(["--model", "demo", "--swaps", "1", "--fps", "50", "--output", str(output)]) == 0
     figures = read(output).figures
     assert figures["messages lost on the way here"] == figures["sequence numbers missing or twice"] == 0
     assert figures["pause at the hand-over"] > 0

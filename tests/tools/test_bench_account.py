@@ -58,7 +58,7 @@ def test_a_minute_is_summed_up_from_its_messages() -> None:
 
 def test_many_sources(tmp_path: Path) -> None:
     output = tmp_path / "figures.json"
-    assert many_sources.main(["--sources", "2", "--seconds", "0.5", "--output", str(output)]) == 0
+    assert many_sources.main(["--sources", "2", "--seconds", "1", "--output", str(output)]) == 0
     figures, details = read(output)
     assert figures["accounts that do not add up"] == 0, details["wrong"]
     assert figures["predictions counted"] > 10

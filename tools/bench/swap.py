@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edged.messages import Event, Message, Prediction
 from edged.stages.publish.client import Subscriber
@@ -80,13 +80,17 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--swaps", type=int, default=5)
     parser.add_argument("--batch", type=int, default=1, help="frames of a batch at the most")
+    parser.add_argument("--fps", type=float, help="frames a second at the most, so that any subscriber keeps up")
     arguments: argparse.Namespace = parser.parse_args(argv)
     report = Report("swap", arguments)
     swaps: list[Swap] = []
     with harness.folder_for_run() as folder:
         spec = write_slow_model(folder) if arguments.model == "slow" else harness.model_spec(arguments.model, folder)
+        film: dict[str, Any] = {"name": "film", "uri": "synthetic://shapes?seed=1", "mode": "lossless"}
+        if arguments.fps:
+            film["fps"] = arguments.fps
         settings = {
-            "sources": [{"name": "film", "uri": "synthetic://shapes?seed=1", "mode": "lossless"}],
+            "sources": [film],
             "model": {"spec": str(spec)},
             "engine": {"max_batch": arguments.batch},
         }

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.daemon import wait_until
 from support.data import shared_data
 
 from edged.engine.evaluate.alike import alike
@@ -121,11 +122,15 @@ def test_a_folder_keeps_names_and_passes_over_what_is_no_image(tmp_path: Path) -
 
 
 def test_a_live_scene_is_sampled_for_its_time(tmp_path: Path) -> None:
-    begin = time.monotonic()
-    found = _sample(tmp_path, "synthetic://shapes?size=160x120&fps=60", minutes=0.05, target=40)
-    assert 2.5 < time.monotonic() - begin < 10
+    for attempt in range(3):
+        begin = time.monotonic()
+        found = _sample(tmp_path / str(attempt), "synthetic://shapes?size=160x120&fps=60", minutes=0.05, target=40)
+        took = time.monotonic() - begin
+        shares = Counter(min(2, int(image.seconds)) for image in found.record.images)
+        if all(shares[second] >= 4 for second in range(3)) and found.record.seconds < 3.7:
+            break  # else a busy machine may have stopped this process for most of a second
+    assert 2.5 < took < 10
     assert found.record.seconds == pytest.approx(3.0, abs=0.7)
-    shares = Counter(min(2, int(image.seconds)) for image in found.record.images)
     assert all(shares[second] >= 4 for second in range(3)), shares
 
 
@@ -136,21 +141,28 @@ def test_a_static_camera_says_so(tmp_path: Path) -> None:
 
 def test_a_stop_ends_it_at_once_and_leaves_it_to_the_next(tmp_path: Path) -> None:
     uri = "synthetic://shapes?size=160x120&fps=60"
-    stop = Wake()
-    timer = threading.Timer(1.0, stop.set)
-    timer.start()
-    begin = time.monotonic()
+    stop, parent, asked = Wake(), samples_folder(tmp_path / "state", "demo"), [0.0]
+
+    def stop_when_there_is_a_frame() -> None:
+        try:
+            wait_until(lambda: any(parent.glob(".*/*.png")), 30, "frame")
+        finally:
+            asked[0] = time.monotonic()
+            stop.set()
+
+    stopper = threading.Thread(target=stop_when_there_is_a_frame)
+    stopper.start()
     with pytest.raises(StoppedError):
         _sample(tmp_path, uri, stop=stop, minutes=60, target=40)
-    assert time.monotonic() - begin < 3
-    timer.join()
+    assert time.monotonic() - asked[0] < 5
+    stopper.join()
     stop.close()
     (left,) = samples_folder(tmp_path / "state", "demo").glob(".*")
     assert is_unfinished(left)
     with pytest.raises(EngineError, match="never finished"):
         read_record(left)
     events: list[Event] = []
-    found = _sample(tmp_path, uri, events, minutes=0.04, target=40)
+    found = _sample(tmp_path, uri, events, minutes=0.05, target=40)
     assert found.record.resumed == 1
     assert any(isinstance(event, Note) and "goes on" in event.text for event in events)
     assert _left(tmp_path) == [found.folder.name]

@@ -67,7 +67,7 @@ def test_the_next_sampling_goes_on(tmp_path: Path) -> None:
     torn = left / before.images[0].file
     torn.write_bytes(torn.read_bytes()[:100])
     (left / "999999999.png").write_bytes(b"half")
-    record = _go_on(tmp_path, before.seconds / 60 + 0.03)
+    record = _go_on(tmp_path, before.seconds / 60 + 0.05)
     (folder,) = samples_folder(tmp_path, "demo").iterdir()
     assert not is_unfinished(folder)
     assert record.resumed == 1

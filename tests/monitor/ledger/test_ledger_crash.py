@@ -42,11 +42,13 @@ for killed in range(50):
             ledger.add(Sample(now, 60.0, 300, latency))
             os.write(tell, b".")
     os.close(tell)
-    os.read(ready, 1)
+    # A minute is kept when the reading after it is taken in: the first child is not killed before there is one.
+    for _ in range(1 if killed else 2):
+        os.read(ready, 1)
     time.sleep(rng.uniform(0, 0.02))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    told = 1 + len(os.read(ready, 1 << 16))
+    told = (1 if killed else 2) + len(os.read(ready, 1 << 16))
     os.close(ready)
     findings = Findings()
     check(minutes := newest(folder, 400, findings), findings)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 from support.rtp_camera import HEIGHT, WIDTH, Play, camera, listening
@@ -33,7 +34,7 @@ def _look(reader: Reader, shapes: list[tuple[int, ...]]) -> None:
 
 
 def test_frames_come_and_the_end_is_a_failure() -> None:
-    with camera(Play(40)) as port:
+    with camera(Play(80)) as port:
         reader = open_reader(parse(f"rtsp://admin:S3cr@127.0.0.1:{port}/stream"), live=True)
         assert reader.decode == "software"
         levels: list[float] = []
@@ -42,10 +43,9 @@ def test_frames_come_and_the_end_is_a_failure() -> None:
         reader.close()
     assert not caught.value.permanent
     assert len(levels) >= 30
-    # They rise to the top and begin again; those that came while it was being opened are passed over.
-    rising = levels[: levels.index(max(levels)) + 1]
-    assert len(rising) >= 20
-    assert rising == sorted(rising)
+    # They rise to the top and begin again; only those that came while it was being opened are passed over.
+    steps = [round(level / 10) for level in levels]
+    assert all(after == (before + 1) % 25 for before, after in pairwise(steps)), levels
 
 
 def test_a_slow_camera_opens_at_once_and_its_frames_are_fresh() -> None:
@@ -53,7 +53,7 @@ def test_a_slow_camera_opens_at_once_and_its_frames_are_fresh() -> None:
     with camera(Play(50, gap=0.2)) as port:
         begin = time.monotonic()
         reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream")
-        assert time.monotonic() < begin + 2
+        assert time.monotonic() < begin + 3.5  # 21 frames are 4.2 s
         arrivals = []
         for _ in range(5):
             picture = reader.read()
@@ -71,14 +71,16 @@ def test_what_waited_while_nobody_read_is_passed_over() -> None:
             picture = reader.read()
         assert picture is not None
         assert picture.overtaken == 0
+        before = time.monotonic()
         time.sleep(1.0)
         begin = time.monotonic()
         picture = reader.read()
         assert picture is not None
-        assert time.monotonic() - begin < 0.2
-        assert 15 <= picture.overtaken <= 40
+        # Waiting for so many would take a second.
+        assert time.monotonic() - begin < 0.8
+        assert 15 <= picture.overtaken <= (time.monotonic() - before) / 0.04 + 15
         # What it still was late is told.
-        assert 0 <= time.monotonic_ns() - picture.captured_ns < 0.2e9
+        assert 0 <= time.monotonic_ns() - picture.captured_ns < 0.8e9
         picture = reader.read()
         assert picture is not None
         assert picture.overtaken == 0
@@ -86,7 +88,7 @@ def test_what_waited_while_nobody_read_is_passed_over() -> None:
 
 
 def test_pictures_that_change_their_size_are_given_as_they_are() -> None:
-    with camera(Play(60, doubled_from=40)) as port:
+    with camera(Play(80, doubled_from=60)) as port:
         reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream")
         assert reader.facts == ("mjpeg", HEIGHT, WIDTH)
         shapes: list[tuple[int, ...]] = []

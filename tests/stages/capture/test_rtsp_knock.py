@@ -81,7 +81,7 @@ def test_one_that_is_silent_for_some_connections_is_found_by_the_next() -> None:
     with serving(lambda data, number: b"" if number < 3 else status(200)) as (port, heard):
         begin = time.monotonic()
         knock(f"rtsp://127.0.0.1:{port}/s", 5)
-        assert time.monotonic() - begin < 2.0
+        assert time.monotonic() - begin < 4.0
     assert len(heard) == 3
 
 
@@ -95,7 +95,7 @@ def test_a_late_answer_to_the_first_connection_counts() -> None:
     with serving(late) as (port, _):
         begin = time.monotonic()
         knock(f"rtsp://127.0.0.1:{port}/s", 4)
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < 3.5
 
 
 def test_silence_hanging_up_and_nobody() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import zmq
+from support.daemon import wait_until as eventually
 
 from edged.errors import EndpointInUseError, SettingsError
 from edged.messages import EVENT, HEALTH, Event, Health
@@ -147,8 +148,8 @@ def test_a_subscriber_that_stops_reading_costs_neither_time_nor_memory_nor_other
                 received = reader.receive(5)
                 assert received is not None
                 assert received.lost == 0
-    # A send that waited for the subscriber would wait every time; a busy machine may hold up one or two.
-    assert slow_sends <= 3
+    # A send that waited for the subscriber would wait every time; a busy machine holds up some.
+    assert slow_sends <= count // 40
     assert most - before < 30e6, "250 MB were sent"
     assert publisher.refused == 0
 
@@ -238,4 +239,6 @@ def test_opening_and_closing_leaks_nothing(make_publisher: Make) -> None:
     before = psutil.Process().num_fds(), psutil.Process().num_threads()
     for _ in range(20):
         make_publisher().close(0)
-    assert (psutil.Process().num_fds(), psutil.Process().num_threads()) == before
+    # The kernel may still be clearing up behind a thread that has ended.
+    now = psutil.Process()
+    eventually(lambda: now.num_fds() <= before[0] and now.num_threads() <= before[1], 5, "end of all threads")
