@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
-from support.daemon import ASSETS, Daemon, wait_until
+from support.daemon import ASSETS, Daemon
 from support.engines import manifest
 from support.fixtures import StartDaemon
 from support.traces import assert_ended_clean
@@ -41,11 +39,6 @@ def until_looked_at(watch: Watch, frames: int, timeout_s: float = PATIENCE_S) ->
     found = verified(watch)
     assert found is not None
     return found
-
-
-def has_loaded(daemon: Daemon) -> bool:
-    """Whether the verify process has ONNX Runtime in its memory, which is most of its start."""
-    return any("onnxruntime" in Path(f"/proc/{pid}/maps").read_text() for pid in daemon.children("verify"))
 
 
 def store_disturbed(daemon: Daemon, factor: float, bound: float | None = None) -> str:
@@ -99,9 +92,8 @@ def test_it_looks_at_lossless_frames_in_batches_and_ends_with_them(daemons: Star
         "publish": {"wait_for_subscribers": 1},
     }
     daemon = daemons(settings, ["--exit-when-done"]).start()
-    # Before the films begin, which have an end: at idle priority loading takes long while other things run.
-    wait_until(lambda: has_loaded(daemon), PATIENCE_S, "verify process")
     with Watch(daemon) as watch:
+        # The films have an end: on a busy machine only the last of their frames find it loaded.
         found = until_looked_at(watch, 3)
         watch.until(lambda: watch.stopping)
     assert daemon.wait(10) == 0
