@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edged.gpu import load
-from tools.gpu.sabotage import FOLDER
+from tools.gpu.injecting import injected
 
 VARIABLE = "GPU_PINS"
 """Environment: the folder that takes a file for each infer process, named by its process id."""
@@ -72,16 +72,8 @@ def locked(log: Path) -> dict[int, int]:
 @contextmanager
 def counted(folder: Path) -> Iterator[None]:
     """Infer processes of what is started meanwhile, and their successors, write into a folder."""
-    before = dict(os.environ)
-    os.environ[VARIABLE] = str(folder)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER), before.get("PYTHONPATH")]))
-    try:
+    with injected(VARIABLE, str(folder)):
         yield
-    finally:
-        for name in (VARIABLE, "PYTHONPATH"):
-            os.environ.pop(name)
-            if name in before:
-                os.environ[name] = before[name]
 
 
 def install() -> None:

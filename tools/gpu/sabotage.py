@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from edged.gpu import load
 from tools.gpu.faulty import FaultyDriver
+from tools.gpu.injecting import injected
 
 VARIABLE = "GPU_FAULT"
-FOLDER = Path(__file__).resolve().parent / "inject"
 
 
 class Fault(NamedTuple):
@@ -62,16 +62,8 @@ def parse(text: str) -> Fault:
 @contextmanager
 def sabotaged(fault: Fault) -> Iterator[None]:
     """What is started meanwhile has the fault."""
-    before = dict(os.environ)
-    os.environ[VARIABLE] = ":".join(map(str, fault))
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER), before.get("PYTHONPATH")]))
-    try:
+    with injected(VARIABLE, ":".join(map(str, fault))):
         yield
-    finally:
-        for name in (VARIABLE, "PYTHONPATH"):
-            os.environ.pop(name)
-            if name in before:
-                os.environ[name] = before[name]
 
 
 def install() -> None:

@@ -9,7 +9,6 @@ The daemon's processes inherit an environment that has Python put `StandInGpu` w
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +20,8 @@ from edged.errors import EngineError
 from edged.gpu.fake import FakeEngine, FakeGpu
 from edged.gpu.fake.gpu import batch_range
 from edged.gpu.fake.memory import FakeRegisteredHost
+from tools.gpu.injecting import injected
 from tools.gpu.pins import note
-from tools.gpu.sabotage import FOLDER
 
 VARIABLE = "GPU_STAND_IN"
 FACTS = DeviceFacts(runtime="tensorrt 8.6.0", gpu="accounting GPU", compute_capability=(8, 7), driver="12.6")
@@ -85,16 +84,8 @@ class StandInLibrary:
 @contextmanager
 def standing_in() -> Iterator[None]:
     """What is started meanwhile, and its children, find the accounting GPU."""
-    before = dict(os.environ)
-    os.environ[VARIABLE] = "1"
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER), before.get("PYTHONPATH")]))
-    try:
+    with injected(VARIABLE, "1"):
         yield
-    finally:
-        for name in (VARIABLE, "PYTHONPATH"):
-            os.environ.pop(name)
-            if name in before:
-                os.environ[name] = before[name]
 
 
 def install() -> None:
