@@ -38,6 +38,12 @@ def open_memory() -> set[str]:
     return found
 
 
+def mapped_memory() -> set[int]:
+    """Inodes of the shared memory that this process has mapped."""
+    lines = (line.split() for line in Path("/proc/self/maps").read_text().splitlines())
+    return {int(line[4]) for line in lines if len(line) > 5 and "memfd:edged-" in line[5]}
+
+
 @settings(deadline=None, max_examples=25)
 @given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=20))
 def test_whoever_comes_back_goes_on_counting(steps: list[tuple[bool, int]]) -> None:
@@ -78,5 +84,8 @@ def test_a_seat_that_is_given_to_another_shows_nothing_of_the_one_before() -> No
     assert (index, rings.seats, rings.index_of(0)) == (1, [1, 0], 1)
     assert rings.board.row(rings.capture_row(1)).times(["decode"])["decode"].runs == 0
     assert rings.origins == [0, 0]
+    own = {os.fstat(table.region.fd).st_ino for table in rings.frames}
+    assert len(own & mapped_memory()) == 2
     rings.close()
-    assert "edged-frames" not in Path("/proc/self/maps").read_text()
+    # Only its own: what other tests of this process let go of is unmapped whenever it is collected.
+    assert not own & mapped_memory()
