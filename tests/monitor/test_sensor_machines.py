@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support import sensor_trees
 from support.fake_nvml import BUS_ID, FakeNvml
+from support.open_files import open_files
 from support.sensor_trees import Tree
 
 from edged.gpu.nvml import open_gpu
@@ -202,14 +203,14 @@ def test_events_that_slow_nothing_down_have_no_cause(tmp_path: Path, sensors: Op
 
 def test_files_stay_open_and_are_given_back(tmp_path: Path) -> None:
     machine = MachineSensors(sensor_trees.orin(tmp_path).root)
-    before = len(list(Path("/proc/self/fd").iterdir()))
+    before = open_files()
     machine.read()
-    opened = len(list(Path("/proc/self/fd").iterdir()))
+    opened = open_files()
     for _ in range(10):
         machine.read()
-    assert len(list(Path("/proc/self/fd").iterdir())) == opened
+    assert not open_files() - opened
     machine.close()
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not open_files() - before
 
 
 def test_a_reading_is_cheap(tmp_path: Path, sensors: Open) -> None:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.open_files import open_files
 
 from edged.records import FrameRecord, TensorSpec
 from edged.runtime.rings import Rings
@@ -28,16 +28,6 @@ def publish_one(table: FrameTable) -> int:
     return table.settle(frame_id, published=True)
 
 
-def open_memory() -> set[str]:
-    """Shared memory that this process has open."""
-    found = set()
-    for path in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):
-            if "memfd:edged-" in os.readlink(path):
-                found.add(f"{path.name} {path.stat().st_ino}")
-    return found
-
-
 def mapped_memory() -> set[int]:
     """Inodes of the shared memory that this process has mapped."""
     lines = (line.split() for line in Path("/proc/self/maps").read_text().splitlines())
@@ -47,7 +37,7 @@ def mapped_memory() -> set[int]:
 @settings(deadline=None, max_examples=25)
 @given(steps=st.lists(st.tuples(st.booleans(), st.integers(0, 3)), max_size=20))
 def test_whoever_comes_back_goes_on_counting(steps: list[tuple[bool, int]]) -> None:
-    before = open_memory()
+    before = open_files("memfd:edged-")
     rings = Rings([True], slots=2, frame_bytes=192, outputs=LAYOUT, verify=True)
     names, seqs = ["first"], {"first": 0}
     histories: dict[str, tuple[int, ...]] = {}
@@ -72,7 +62,7 @@ def test_whoever_comes_back_goes_on_counting(steps: list[tuple[bool, int]]) -> N
             assert table.counts().published == seqs[each]
     assert len(rings.samples) == len(rings.spaces) == len(rings.origins) == len(names)
     rings.close()
-    assert not open_memory() - before
+    assert not open_files("memfd:edged-") - before
 
 
 def test_a_seat_that_is_given_to_another_shows_nothing_of_the_one_before() -> None:

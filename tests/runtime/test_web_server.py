@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.daemon import wait_until
+from support.open_files import open_files
 
 from edged.runtime.web import Notice, Web
 from edged.runtime.web_pages import Answer
@@ -260,7 +260,7 @@ def test_an_endpoint_starts_moves_and_stops() -> None:
     other.close()
     web = Web(f"127.0.0.1:{port}", "d", "b")
     wait_until(lambda: not _busy(), 5, "end of what another test has begun")
-    descriptors = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     web.start()
     wait_until(lambda: bool(web.where), 5, "endpoint")
     assert ask(port, path="/livez") == (200, "live\n")
@@ -273,7 +273,7 @@ def test_an_endpoint_starts_moves_and_stops() -> None:
     assert web.where == ""
     web.stop()
     wait_until(lambda: not _busy(), 5, "end of all")
-    assert (web.take_notices(), len(os.listdir("/proc/self/fd"))) == ([], descriptors)
+    assert (web.take_notices(), open_files() - before) == ([], set())
 
 
 def test_a_taken_port_is_told_once_and_used_when_it_is_free() -> None:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import zmq
 from support.daemon import wait_until as eventually
+from support.open_files import open_files
 
 from edged.errors import EndpointInUseError, SettingsError
 from edged.messages import EVENT, HEALTH, Event, Health
@@ -218,13 +219,13 @@ def test_health_lists_the_last_numbers(make_publisher: Make, wait_until: Wait, e
 
 
 def test_a_port_in_use_is_said_so_and_nothing_stays_open(make_publisher: Make, endpoint: str) -> None:
-    descriptors = psutil.Process().num_fds()
+    before = open_files()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         with pytest.raises(EndpointInUseError, match="tcp://127"):
             make_publisher(binds=[endpoint, f"tcp://127.0.0.1:{listener.getsockname()[1]}"])
-    assert psutil.Process().num_fds() == descriptors
+    assert not open_files() - before
 
 
 @pytest.mark.parametrize("bind", ["tcp://192.0.2.1:5555", "tcp://no-such-nic:5555", "ipc:///proc/nowhere/x.sock"])
@@ -236,9 +237,9 @@ def test_what_cannot_be_bound_is_a_settings_error(make_publisher: Make, bind: st
 
 def test_opening_and_closing_leaks_nothing(make_publisher: Make) -> None:
     make_publisher().close(0)
-    before = psutil.Process().num_fds(), psutil.Process().num_threads()
+    before, threads = open_files(), set(os.listdir("/proc/self/task"))
     for _ in range(20):
         make_publisher().close(0)
     # The kernel may still be clearing up behind a thread that has ended.
-    now = psutil.Process()
-    eventually(lambda: now.num_fds() <= before[0] and now.num_threads() <= before[1], 5, "end of all threads")
+    eventually(lambda: not open_files() - before, 5, "end of all sockets")
+    eventually(lambda: not set(os.listdir("/proc/self/task")) - threads, 5, "end of all threads")
