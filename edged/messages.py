@@ -138,6 +138,8 @@ class SourceHealth(msgspec.Struct, kw_only=True):
         rate_hz: predictions published a second, over the last seconds.
         age_ms: capture to publish, over the last seconds.
         decode: ``software`` or ``hardware``; empty until it is known.
+        damaged: frames captured since boot of which parts had been lost, see `FrameSize`; they are inferred and
+            published like any other.
     """
 
     state: SourceState
@@ -149,6 +151,7 @@ class SourceHealth(msgspec.Struct, kw_only=True):
     rate_hz: float = 0.0
     age_ms: Percentiles | None = None
     decode: str = ""
+    damaged: Count = 0
 
 
 class EngineHealth(ModelRef, kw_only=True):

@@ -16,11 +16,14 @@ class FrameSize(msgspec.Struct, kw_only=True):
         width: pixels.
         height: pixels.
         file: name of the image, for ``dir://`` sources.
+        damaged: true where parts of the picture were lost before it was decoded, in this frame or in one that it builds
+            on, so that the decoder made them up; absent otherwise.
     """
 
     width: Count
     height: Count
     file: str | UnsetType = UNSET
+    damaged: bool | UnsetType = UNSET
 
 
 class Timing(msgspec.Struct, kw_only=True):

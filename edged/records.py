@@ -38,6 +38,7 @@ class FrameRecord:
         input_height: height of the model input the picture was fitted into, pixels.
         file: name of the image for folder sources, else empty.
         view: what of the picture the model was shown.
+        damaged: whether parts of the picture were lost before it was decoded, see `Picture` of the readers.
     """
 
     source: int
@@ -50,6 +51,7 @@ class FrameRecord:
     input_height: int
     file: str = ""
     view: View = WHOLE
+    damaged: bool = False
 
 
 class TensorSpec(NamedTuple):

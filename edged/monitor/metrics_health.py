@@ -51,6 +51,8 @@ def _sources(sources: dict[str, SourceHealth]) -> Iterator[Metric]:
         ("source", "reason"),
         [((*name, reason), lost) for name, it in each for reason, lost in asdict(it.dropped).items()],
     )
+    text = "Frames taken of which parts had been lost."
+    yield counter("edged_frames_damaged", text, _SOURCE, [(name, it.damaged) for name, it in each])
     text = "Frames taken and neither published nor dropped yet."
     yield gauge("edged_frames_in_flight", text, _SOURCE, [(name, it.in_flight) for name, it in each])
     text = "Predictions published a second, over the last seconds."

@@ -74,6 +74,7 @@ def source_health(table: FrameTable, status: SourceStatus) -> SourceHealth:
         rate_hz=words[RATE_MILLIHZ] / 1000 if not status.over else 0.0,
         age_ms=Percentiles(p50=p50 / 1000, p99=p99 / 1000) if p50 > 0 else None,
         decode=status.decode,
+        damaged=counts.damaged,
     )
 
 

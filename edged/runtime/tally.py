@@ -30,6 +30,8 @@ def tally(counts: Counts, first: str = "") -> str:
     parts += [f"{numbers[reason]} {words}" for reason, words in _FATES.items() if numbers[reason]]
     if counts.in_flight:
         parts.append(f"{counts.in_flight} still on the way")
+    if counts.damaged:
+        parts.append(f"{counts.damaged} came damaged")
     return ", ".join(parts)
 
 
@@ -41,7 +43,7 @@ def conclusion(states: Sequence[SourceState], counts: Sequence[Counts]) -> str:
         counts: of the same sources.
     """
     failed, total = states.count("failed"), Counts(*(sum(column) for column in zip(*counts, strict=True)))
-    if not failed and total.published == total.captured:
+    if not failed and total.published == total.captured and not total.damaged:
         return "all sources have ended and everything is published"
     if not failed:
         return f"all sources have ended: {tally(total)}"

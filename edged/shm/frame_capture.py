@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from edged.records import FrameRecord
-from edged.shm.frame_layout import NAME_BYTES, pack_view
+from edged.shm.frame_layout import NAME_BYTES, pack_look
 from edged.shm.frame_slots import (
     CAPTURED,
     CAPTURED_AT_NS,
     CAPTURED_NS,
     COMMITS,
+    DAMAGED,
     DECODE_ERROR,
     ENDED,
     FRAME_ID,
@@ -77,7 +78,7 @@ class FillingSide(FrameSlots):
         name = frame.file.encode("utf-8", "replace")[:NAME_BYTES] if frame.file else b""
         if name:
             self._names[NAME_BYTES * slot : NAME_BYTES * slot + len(name)] = name
-        first, second = pack_view(frame.view)
+        first, second = pack_look(frame.view, frame.damaged)
         with self._table.locked():
             frame_id = words[CAPTURED]
             words[base + FRAME_ID] = frame_id
@@ -87,6 +88,8 @@ class FillingSide(FrameSlots):
             words[base + IN_WIDTH], words[base + IN_HEIGHT] = frame.input_width, frame.input_height
             words[base + VIEW], words[base + VIEW + 1] = first, second
             changes = [(base + STATE, READY), (CAPTURED, frame_id + 1), (COMMITS, words[COMMITS] + 1)]
+            if frame.damaged:
+                changes.append((DAMAGED, words[DAMAGED] + 1))
             if self.live:
                 older = self._in_state(READY)
                 changes += [(self._bases[other] + STATE, FREE) for other in older]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edged.records import FrameRecord, Ready
-from edged.shm.frame_layout import NAME_BYTES, unpack_view
+from edged.shm.frame_layout import NAME_BYTES, unpack_look
 from edged.shm.frame_slots import (
     COMMITS,
     ENDED,
@@ -159,7 +159,7 @@ class TakingSide(FrameSlots):
             self.record_words(slot)
         )
         name = bytes(self.name(slot, length)).decode("utf-8", "ignore")
-        view = unpack_view(first, second)
+        look = unpack_look(first, second)
         return FrameRecord(
-            source, frame_id, captured_ns, captured_at_ns, width, height, in_width, in_height, name, view
+            source, frame_id, captured_ns, captured_at_ns, width, height, in_width, in_height, name, *look
         )

@@ -47,19 +47,26 @@ class FrameLayout:
 
 _SIDE_BITS = 30
 _SIDE = (1 << _SIDE_BITS) - 1
+_TURNS = 3
+_DAMAGED = 1 << 62
 
 
-def pack_view(view: View) -> tuple[int, int]:
-    """A view as two words: corners of 30 bits a coordinate, the turns above; zeros for `edged.records.WHOLE`."""
+def pack_look(view: View, damaged: bool) -> tuple[int, int]:
+    """How a frame is looked at, and whether it is damaged, as two words: corners of 30 bits a coordinate, the turns
+    above, then the damage; zeros for an undamaged `edged.records.WHOLE`."""
+    mark = _DAMAGED if damaged else 0
     if view == WHOLE:
-        return 0, 0
+        return 0, mark
     x1, y1, x2, y2 = view.region or (0, 0, 0, 0)
-    return x1 | y1 << _SIDE_BITS, x2 | y2 << _SIDE_BITS | view.turns << 2 * _SIDE_BITS
+    return x1 | y1 << _SIDE_BITS, x2 | y2 << _SIDE_BITS | view.turns << 2 * _SIDE_BITS | mark
 
 
-def unpack_view(first: int, second: int) -> View:
-    """The view that `pack_view` made two words of."""
+def unpack_look(first: int, second: int) -> tuple[View, bool]:
+    """The view and the damage that `pack_look` made two words of."""
     if not second:
-        return WHOLE
+        return WHOLE, False
+    damaged = bool(second & _DAMAGED)
+    if second == _DAMAGED:
+        return WHOLE, True
     region = first & _SIDE, first >> _SIDE_BITS, second & _SIDE, second >> _SIDE_BITS & _SIDE
-    return View(second >> 2 * _SIDE_BITS, region if region[2] else None)
+    return View(second >> 2 * _SIDE_BITS & _TURNS, region if region[2] else None), damaged

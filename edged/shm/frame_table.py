@@ -6,9 +6,9 @@ the same atomic change that moves it:
 
     captured = published + dropped (by reason) + in flight
 
-Each counter has one writer: capture (captured, overwritten, decode_error), infer (stale), publish (published, late,
-given up), the supervisor (failed, shutdown). ``late`` are results too old by the time they came to be published; with
-``stale`` they make the reason ``stale`` of messages, as ``given up`` with ``failed`` make ``failed``.
+Each counter has one writer: capture (captured, overwritten, decode_error, damaged), infer (stale), publish (published,
+late, given up), the supervisor (failed, shutdown). ``late`` are results too old by the time they came to be published;
+with ``stale`` they make the reason ``stale`` of messages, as ``given up`` with ``failed`` make ``failed``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from edged.shm.frame_slots import (
     AGE_P99_US,
     CAPTURED,
     COMMITS,
+    DAMAGED,
     DECODE_ERROR,
     ENDED,
     FAILED,
@@ -64,12 +65,15 @@ __all__ = [
     "FrameTable",
 ]
 
-_HISTORY = (*range(CAPTURED, SHUTDOWN + 1), GIVEN_UP)
+_HISTORY = (*range(CAPTURED, SHUTDOWN + 1), GIVEN_UP, DAMAGED)
 """Counters that go on when a source that was removed comes back."""
 
 
 class Counts(NamedTuple):
-    """One source's counters, all read at the same moment."""
+    """One source's counters, all read at the same moment.
+
+    ``damaged`` are frames like any other, so they are in one of the others as well.
+    """
 
     captured: int
     published: int
@@ -78,11 +82,12 @@ class Counts(NamedTuple):
     decode_error: int
     failed: int
     shutdown: int
+    damaged: int = 0
 
     @property
     def in_flight(self) -> int:
         """Frames captured but neither published nor dropped."""
-        return self.captured - self.published - sum(self[2:])
+        return self.captured - self.published - sum(self[2:-1])
 
 
 class FrameTable(FillingSide, TakingSide):
@@ -172,6 +177,7 @@ class FrameTable(FillingSide, TakingSide):
             words[DECODE_ERROR],
             words[FAILED] + words[GIVEN_UP],
             words[SHUTDOWN],
+            words[DAMAGED],
         )
 
     def reclaim_written(self) -> None:

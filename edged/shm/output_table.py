@@ -13,7 +13,7 @@ from math import prod
 from typing import NamedTuple
 
 from edged.records import FrameRecord, TensorSpec
-from edged.shm.frame_layout import NAME_BYTES, pack_view, unpack_view
+from edged.shm.frame_layout import NAME_BYTES, pack_look, unpack_look
 from edged.shm.frame_table import RECORD_WORDS, FrameTable
 from edged.shm.region import Region, align
 from edged.shm.table import HEADER_BYTES, Table
@@ -174,7 +174,7 @@ class OutputTable:
             words[at + 2], words[at + 3] = frame.captured_ns, frame.captured_at_ns
             words[at + 4], words[at + 5] = frame.width, frame.height
             words[at + 6], words[at + 7] = frame.input_width, frame.input_height
-            words[at + 8], words[at + 9] = pack_view(frame.view)
+            words[at + 8], words[at + 9] = pack_look(frame.view, frame.damaged)
             words[at + 10] = len(name)
 
     def set_shape(self, slot: int, tensor: int, shape: Sequence[int]) -> None:
@@ -269,5 +269,5 @@ class OutputTable:
 
 def _record(values: Sequence[int], name: str) -> FrameRecord:
     source, frame_id, captured_ns, captured_at_ns, width, height, in_width, in_height, first, second, _ = values
-    view = unpack_view(first, second)
-    return FrameRecord(source, frame_id, captured_ns, captured_at_ns, width, height, in_width, in_height, name, view)
+    look = unpack_look(first, second)
+    return FrameRecord(source, frame_id, captured_ns, captured_at_ns, width, height, in_width, in_height, name, *look)

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edged.records import FrameRecord, TensorSpec
-from edged.shm.frame_layout import pack_view, unpack_view
+from edged.shm.frame_layout import pack_look, unpack_look
 from edged.shm.output_table import OutputLayout
 from edged.shm.region import Region, align
 
@@ -77,7 +77,7 @@ class Sample:
         words[_RECORD], words[_RECORD + 1] = frame.captured_ns, frame.captured_at_ns
         words[_RECORD + 2], words[_RECORD + 3] = frame.width, frame.height
         words[_RECORD + 4], words[_RECORD + 5] = frame.input_width, frame.input_height
-        words[_RECORD + 6], words[_RECORD + 7] = pack_view(frame.view)
+        words[_RECORD + 6], words[_RECORD + 7] = pack_look(frame.view, frame.damaged)
 
     def seal(self, frame_id: int) -> None:
         """Say which frame it is, once it has been handed over to infer and has a number."""
@@ -129,8 +129,8 @@ class Sample:
         words = self.words
         words[_TRIED] = words[_HELD]
         captured_ns, captured_at_ns, width, height, in_width, in_height, first, second = words[_RECORD:_SHAPES]
-        number, view = words[_HELD] - 1, unpack_view(first, second)
-        return FrameRecord(0, number, captured_ns, captured_at_ns, width, height, in_width, in_height, view=view)
+        number, look = words[_HELD] - 1, unpack_look(first, second)
+        return FrameRecord(0, number, captured_ns, captured_at_ns, width, height, in_width, in_height, "", *look)
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """The frame's shape of an output tensor."""

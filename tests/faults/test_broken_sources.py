@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from support.daemon import Daemon
+from support.damaged_film import DAMAGED, FRAMES, make_damaged_film
 from support.fixtures import StartDaemon
 from support.ports import free_port
 from support.traces import assert_ended_clean
@@ -118,4 +119,26 @@ def test_a_run_to_the_end_tells_what_it_has_lost(daemons: StartDaemon, tmp_path:
     assert f"source a has ended: {counted} (first: i_text.jpg)" in log
     assert f"all sources have ended: {counted}" in log
     assert "everything is published" not in log
+    assert_ended_clean(daemon)
+
+
+def test_frames_that_came_damaged_are_published_and_say_so(daemons: StartDaemon, tmp_path: Path) -> None:
+    film = make_damaged_film(tmp_path / "film.mkv")
+    settings = {
+        "sources": [{"name": "film", "uri": f"file://{film}", "mode": "lossless"}],
+        "publish": {"wait_for_subscribers": 1},
+    }
+    daemon = daemons(settings, ["--exit-when-done"]).start()
+    with Watch(daemon) as watch:
+        watch.until(lambda: watch.stopping)
+        frames = {message.frame_id: message.frame for message in watch.predictions["film"]}
+        assert sorted(frames) == list(range(FRAMES))
+        assert [frame_id for frame_id in sorted(frames) if frames[frame_id].damaged is True] == DAMAGED
+        source = watch.health.sources["film"]
+        assert (source.published, source.damaged) == (FRAMES, len(DAMAGED))
+        (note,) = [event.text for event in watch.events if event.kind == "source-note"]
+    assert daemon.wait(10) == 0
+    told = "17 frames are damaged, from frame 22 on: parts were lost before they came; their predictions say so"
+    assert told in note
+    assert f"all sources have ended: {FRAMES} frames published, {len(DAMAGED)} came damaged" in daemon.output
     assert_ended_clean(daemon)

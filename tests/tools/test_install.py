@@ -166,5 +166,7 @@ def test_no_script_has_a_fault_that_shellcheck_knows() -> None:
     files = [path for folder in ("tools", ".ci") for path in sorted((REPO / folder).iterdir()) if path.is_file()]
     scripts = [path for path in files if path.read_bytes().startswith((b"#!/bin/sh", b"#!/bin/bash"))]
     assert {"install", "test", "demo", "run"} <= {path.name for path in scripts}
-    done = subprocess.run(["shellcheck", "--severity=warning", *scripts], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        ["shellcheck", "--severity=warning", *scripts], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stdout

@@ -43,7 +43,7 @@ class CaptureLoop:
         pause: waits the given seconds at the most and tells whether the source is to stop.
         sampler: sets frames aside for the verify process; None where there is none.
         sized: told the height and width of the first picture, and of each that differs from the one before.
-        losses: told of every frame that is no picture.
+        losses: told of every frame that is no picture, or a damaged one.
     """
 
     def __init__(
@@ -187,6 +187,7 @@ class CaptureLoop:
                 input_height=in_height,
                 file=picture.file,
                 view=self._fitter.view(height, width),
+                damaged=picture.damaged,
             )
             if self._sampler is not None:
                 self._sampler.look(pixels, frame)
@@ -194,6 +195,8 @@ class CaptureLoop:
             if self._sampler is not None:
                 self._sampler.seal(frame_id)
             self._wake_infer.set()
+        if picture.damaged and self._losses is not None:
+            self._losses.damaged(frame_id)
         return True
 
     def _slot(self) -> int | None:

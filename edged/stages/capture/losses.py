@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a source could not be decoded, and what to say of it: enough to mend it, and never a flood.
+"""What of a source could not be decoded, or in part only, and what to say of it: enough to mend it, and never a flood.
 
 Images are named: in a lossless run the first few one by one and the others as a number at the end; in a live one a note
 every ten seconds at the most. Frames of films and cameras have no names: how many were lost is told once a minute.
@@ -25,8 +25,36 @@ _GATHER_S = 1.0
 _MOST_KNOWN = 1000
 
 
+class _Damage:
+    """Frames that are damaged: told of like those of films and cameras that are lost."""
+
+    def __init__(self, tell: Tell, clock: Callable[[], float]) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._pending = self._first = 0
+        self._told_at = self._due = -math.inf
+
+    def seen(self, frame_id: int) -> None:
+        if not self._pending:
+            self._first = frame_id
+            self._due = max(self._clock() + _GATHER_S, self._told_at + _FRAMES_S)
+        self._pending += 1
+
+    def look(self) -> None:
+        if self._pending and self._clock() >= self._due:
+            self.say()
+
+    def say(self) -> None:
+        if not self._pending:
+            return
+        count, self._pending, self._told_at = self._pending, 0, self._clock()
+        which = f"{count} frames are" if count > 1 else "one frame is"
+        whose = "their predictions say" if count > 1 else "its prediction says"
+        self._tell(f"{which} damaged, from frame {self._first} on: parts were lost before they came; {whose} so", "")
+
+
 class Losses:
-    """Counts what is lost of one source, over all the times that it is opened.
+    """Counts what is lost of one source, and what is damaged, over all the times that it is opened.
 
     Args:
         tell: takes what there is to say; without credentials, on one line.
@@ -45,6 +73,11 @@ class Losses:
         self._named = False
         self._told = 0
         self._told_at = self._due = -math.inf
+        self._damage = _Damage(tell, clock)
+
+    def damaged(self, frame_id: int) -> None:
+        """A frame was a picture, but not all of it could be decoded."""
+        self._damage.seen(frame_id)
 
     def lost(self, frame_id: int, error: DecodeError) -> None:
         """A frame was no picture.
@@ -67,6 +100,7 @@ class Losses:
 
     def look(self) -> None:
         """Say what is due; to be called with every frame."""
+        self._damage.look()
         if self._pending and self._clock() >= self._due:
             self._say()
 
@@ -77,6 +111,7 @@ class Losses:
 
     def end(self) -> None:
         """No more will come."""
+        self._damage.say()
         self._say_all()
 
     def _when(self) -> float:

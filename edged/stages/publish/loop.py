@@ -245,7 +245,9 @@ class PublishLoop:
             ),
             batch=count,
             dropped=dropped(feed.table.counts()),
-            frame=FrameSize(width=frame.width, height=frame.height, file=frame.file or UNSET),
+            frame=FrameSize(
+                width=frame.width, height=frame.height, file=frame.file or UNSET, damaged=frame.damaged or UNSET
+            ),
             model=model,
             task=self._identity.task,
             detections=result.detections,

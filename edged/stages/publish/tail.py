@@ -70,9 +70,9 @@ def describe(received: Received) -> str:
     message = received.message
     clock = _clock(message.at)
     if isinstance(message, Prediction):
-        text = (
-            f"{message.source} #{message.frame_id} {message.age_ms:.0f} ms, batch {message.batch}: {_content(message)}"
-        )
+        came = ", damaged" if message.frame.damaged is True else ""
+        head = f"{message.source} #{message.frame_id} {message.age_ms:.0f} ms, batch {message.batch}{came}"
+        text = f"{head}: {_content(message)}"
     elif isinstance(message, Health):
         text = f"health {_health(message)}"
     elif isinstance(message, Stats):

@@ -131,3 +131,27 @@ def test_it_is_never_a_flood_and_nothing_is_forgotten(
     told.losses.end()
     assert bool(told.texts) == bool(lost)
     assert told.firsts == ({"0.jpg" if named else "frame 0"} if lost else set())
+
+
+def test_damaged_frames_are_told_together_and_once_a_minute() -> None:
+    told = Told(live=True)
+    for number in range(40, 48):
+        told.losses.damaged(number)
+    assert told.texts == []
+    told.now += 1.0
+    told.losses.look()
+    first = "8 frames are damaged, from frame 40 on: parts were lost before they came; their predictions say so"
+    assert told.texts == [first]
+    told.losses.damaged(100)
+    told.now += 58.0
+    told.losses.look()
+    assert told.texts == [first]
+    told.now += 2.0
+    told.losses.look()
+    single = "one frame is damaged, from frame 100 on: parts were lost before they came; its prediction says so"
+    assert told.texts == [first, single]
+    # What has not been told is told in the end, and nobody is blamed for what could not be decoded.
+    told.losses.damaged(200)
+    told.losses.end()
+    assert len(told.texts) == 3
+    assert told.firsts == {""}

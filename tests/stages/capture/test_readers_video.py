@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.damaged_film import DAMAGED, FRAMES, make_damaged_film
 
 from edged.stages.capture.readers import open_reader
 from edged.stages.capture.readers.base import (
@@ -155,6 +156,51 @@ def test_damage_in_the_middle_ends_nothing(tmp_path: Path) -> None:
     assert len(levels) >= 18
     assert levels[-1] == pytest.approx(190, abs=2)
     reader.close()
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_frames_that_the_decoder_had_to_mend_say_so_and_those_that_build_on_them(tmp_path: Path, live: bool) -> None:
+    whole = VideoReader(str(make_damaged_film(tmp_path / "whole.mkv", hit=())), live=live)
+    holed = VideoReader(str(make_damaged_film(tmp_path / "holed.mkv")), live=live)
+    marked, differ = [], []
+    for index in range(FRAMES):
+        one, other = whole.read(), holed.read()
+        assert one is not None
+        assert other is not None
+        assert not one.damaged
+        if other.damaged:
+            marked.append(index)
+        if (one.image != other.image).any():
+            differ.append(index)
+    assert marked == differ == DAMAGED
+    assert whole.read() is None
+    whole.close()
+    # Its second time begins with nothing to build on.
+    holed.rewind()
+    first = holed.read()
+    assert first is not None
+    assert not first.damaged
+    holed.close()
+
+
+def test_what_builds_on_a_frame_that_is_no_picture_is_damaged(tmp_path: Path) -> None:
+    data = make_damaged_film(tmp_path / "film.avi", hit=()).read_bytes()
+    # The first is in the header, not a packet's. Nothing is left of the one after the twelfth frame's.
+    at = [index for index in range(len(data)) if data.startswith(b"00dc", index)][13]
+    (size,) = struct.unpack_from("<I", data, at + 4)
+    (tmp_path / "film.avi").write_bytes(data[: at + 8] + bytes(size) + data[at + 8 + size :])
+    reader = VideoReader(str(tmp_path / "film.avi"), live=True)
+    found: list[bool | None] = []
+    for _ in range(22):
+        try:
+            picture = reader.read()
+        except DecodeError:
+            found.append(None)
+            continue
+        assert picture is not None
+        found.append(picture.damaged)
+    reader.close()
+    assert found == [False] * 12 + [None] + [True] * 7 + [False] * 2
 
 
 def test_pictures_that_change_their_size_are_given_as_they_are(tmp_path: Path) -> None:

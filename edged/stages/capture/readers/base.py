@@ -89,6 +89,7 @@ class Picture:
         source_size: height, width of the source's picture where a device has cut out of it what the model sees, and
             scaled that, so that ``image`` is the placement's crop; None where ``image`` is the source's picture.
         overtaken: frames that were passed over since the last picture, because newer ones were there already.
+        damaged: whether the decoder had to make up for parts that were lost, in this frame or in one that it builds on.
     """
 
     image: NDArray[np.uint8]
@@ -97,6 +98,7 @@ class Picture:
     file: str = ""
     source_size: tuple[int, int] | None = None
     overtaken: int = 0
+    damaged: bool = False
 
 
 class Reader(Protocol):

@@ -16,7 +16,7 @@ import av
 import av.error
 import cv2
 import numpy as np
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -43,12 +43,14 @@ class Decoded(NamedTuple):
         captured_ns: CLOCK_MONOTONIC when the packet came that completed it, nanoseconds.
         captured_at_ns: the same as Unix time.
         stream_ns: its timestamp, nanoseconds from an origin of the stream's own; 0 where it has none.
+        damaged: whether parts of it are the decoder's guess.
     """
 
     frame: VideoFrame
     captured_ns: int
     captured_at_ns: int
     stream_ns: int
+    damaged: bool
 
 
 class FfmpegStream:
@@ -90,6 +92,7 @@ class FfmpegStream:
         self._read_s = timeout[1] if timeout else 0.0
         self._packets: Iterator[Any] = self._container.demux(best)
         self._ready: deque[Decoded] = deque()
+        self._damaged = False
         self._reformatter = VideoReformatter()
 
     @property
@@ -134,8 +137,9 @@ class FfmpegStream:
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
+                self._damaged = True
                 raise DecodeError(why(error)) from error
-            self._ready.extend(Decoded(frame, *times, _stamp_ns(frame)) for frame in frames)
+            self._ready.extend(Decoded(frame, *times, _stamp_ns(frame), self._is_damaged(frame)) for frame in frames)
         return self._ready.popleft()
 
     def picture(self, decoded: Decoded) -> Picture:
@@ -155,12 +159,24 @@ class FfmpegStream:
         turn = _TURNS.get(decoded.frame.rotation % 360)
         if turn is not None:
             image = cv2.rotate(image, turn)  # type: ignore[assignment]  # of uint8 it makes uint8
-        return Picture(image, decoded.captured_ns, decoded.captured_at_ns)
+        return Picture(image, decoded.captured_ns, decoded.captured_at_ns, damaged=decoded.damaged)
 
     def close(self) -> None:
         """Let go of it. Harmless twice."""
         self._ready.clear()
         self._container.close()
+
+    def _is_damaged(self, frame: VideoFrame) -> bool:
+        """Whether parts of a frame were lost, so that the decoder filled them in with what it had.
+
+        FFmpeg marks the frame that was hit, not those that build on it: what follows is damaged too, up to the next
+        picture that builds on none. (Not every camera's intra pictures are key frames.)
+        """
+        if frame.is_corrupt:
+            self._damaged = True
+        elif frame.key_frame or frame.pict_type == PictureType.I:
+            self._damaged = False
+        return self._damaged
 
     def _packet(self) -> Any:
         """The next packet; None when no more come. Its type is generic in some versions of PyAV only."""
@@ -170,6 +186,7 @@ class FfmpegStream:
             raise ReadFailedError(f"no frame came within {self._read_s:g} s") from None
         except (av.error.InvalidDataError, av.error.BlockingIOError) as error:
             # A hole in the container: reading goes on behind it.
+            self._damaged = True
             self._packets = self._container.demux(self._stream)
             raise DecodeError(why(error)) from error
         except av.error.FFmpegError as error:
