@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -95,6 +96,29 @@ def test_grey_video_has_three_channels(tmp_path: Path, codec: str) -> None:
     picture = reader.read()
     assert picture is not None
     assert picture.image.shape == (HEIGHT, WIDTH, 3)
+    reader.close()
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
+def test_what_cameras_and_recorders_encode_today_comes_whole(tmp_path: Path, codec: str, live: bool) -> None:
+    """With frames that build on later ones, and with those that a decoder holds back up to the end."""
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV cannot encode with {codec}")
+    with av.open(str(tmp_path / "film.mkv"), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = WIDTH, HEIGHT, "yuv420p", 10
+        stream.options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
+        for index in range(25):
+            frame = av.VideoFrame.from_ndarray(np.full((HEIGHT, WIDTH, 3), 10 * index, np.uint8), format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    reader = VideoReader(str(tmp_path / "film.mkv"), live=live)
+    assert reader.fps == 25
+    levels = _brightness(reader)
+    assert len(levels) == 25
+    assert max(abs(level - 10 * index) for index, level in enumerate(levels)) <= 4
+    assert ending_of(reader) == ""
     reader.close()
 
 
