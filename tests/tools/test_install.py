@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from edged.config import load
 from tools.installer.machine import Machine, look
-from tools.installer.plan import UNITS, Wish, install_steps, version_id
+from tools.installer.plan import UNITS, Wish, install_steps, uninstall_steps, version_id
 from tools.installer.steps import PointTo, Run, Step, StepError, carry_out
 
 REPO = Path(__file__).resolve().parents[2]
@@ -44,6 +45,10 @@ def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
     first = tree(tmp_path)
     assert {f"etc/systemd/system/{unit}" for unit in UNITS} <= set(first)
     assert stat.S_IMODE(first["etc/edged/edged.toml"][0]) == 0o640
+    # The unit's own folder, also for whoever calls `edged reload` in a shell.
+    settings = load(tmp_path / "etc/edged/edged.toml", [], {}).settings
+    assert settings.daemon.state_dir == Path("/var/lib/edged")
+    assert "StateDirectory=edged\n" in first["etc/systemd/system/edged.service"][1].decode()
     assert "all is as it should be" in install(tmp_path)
     assert "nothing to do" in install(tmp_path, "--dry-run")
     assert tree(tmp_path) == first
@@ -149,6 +154,17 @@ def test_an_upgrade_is_made_beside_the_version_in_use(tmp_path: Path) -> None:
         os.utime(place, (len(links), len(links)))
     assert links == [f"versions/{name}" for name in names]
     assert {path.name for path in (tmp_path / "root/opt/edged/versions").iterdir()} == set(names[1:])
+    commands_at = tmp_path / "root/usr/local/bin"
+    found = {path.name: os.readlink(path) for path in commands_at.iterdir()}
+    assert found == {name: f"/opt/edged/venv/bin/{name}" for name in ("edged", "edged-build-engine")}
+    # What somebody else has put there is not ours.
+    (commands_at / "edged").unlink()
+    (commands_at / "edged").write_text("of somebody else")
+    wish = Wish(REPO, Machine(), tmp_path / "root", wheel=wheel)
+    carry_out([step for step in install_steps(wish) if not isinstance(step, Run)], dry=False, say=lambda _text: None)
+    carry_out(uninstall_steps(wish), dry=False, say=lambda _text: None)
+    assert {path.name: path.read_text() for path in commands_at.iterdir()} == {"edged": "of somebody else"}
+    assert not (tmp_path / "root/opt/edged").exists()
 
 
 def test_a_step_that_fails_ends_it(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ beside the version in use and switched to in one go, and the one before it stays
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,9 @@ UNITS = ("edged.service", "edged-build-engine.service")
 _ORDER = {"discrete-gpu": 10, "jetson": 10, "jetson-csi": 15, "curve-credential": 20, "newer-systemd": 30}
 _FOR_THE_DAEMON = ("curve-credential", "newer-systemd", "jetson-csi")
 _USUAL_PREFIX = "/opt/edged"
+_PROGRAMS = ("edged", "edged-build-engine")
+_COMMANDS = "/usr/local/bin"
+_NO_STATE_DIR = '#state_dir = "/var/lib/edged"'
 _COMPLETE = ".complete"
 
 
@@ -91,6 +95,7 @@ def uninstall_steps(wish: Wish) -> list[Step]:
         steps.append(_RemoveIfEmpty(wish.at(f"/etc/systemd/system/{unit}.d")))
     for kind in ("sysusers.d", "tmpfiles.d", "modules-load.d"):
         steps.append(Remove(wish.at(f"/etc/{kind}/edged.conf")))
+    steps += [_RemoveCommand(wish.at(f"{_COMMANDS}/{name}"), _program(wish, name)) for name in _PROGRAMS]
     steps.append(Remove(wish.at(wish.prefix)))
     if wish.live and wish.machine.systemd and any(step.needed() for step in steps):
         steps.append(Run("tell systemd", [["systemctl", "daemon-reload"]]))
@@ -102,6 +107,27 @@ class _RemoveIfEmpty(Remove):
 
     def needed(self) -> bool:
         return self.path.is_dir() and not any(self.path.iterdir())
+
+
+class _Command(PointTo):
+    """A command for everybody's shell; where somebody has put something else in its place, that stays."""
+
+    def needed(self) -> bool:
+        return not (self.path.is_symlink() or self.path.exists())
+
+
+@dataclass(frozen=True)
+class _RemoveCommand(Remove):
+    """Only what leads to our program is ours."""
+
+    target: str
+
+    def needed(self) -> bool:
+        return self.path.is_symlink() and os.readlink(self.path) == self.target
+
+
+def _program(wish: Wish, name: str) -> str:
+    return str(wish.prefix / "venv/bin" / name)
 
 
 def _our_drop_ins(wish: Wish, unit: str) -> list[Path]:
@@ -161,6 +187,8 @@ def _environment(wish: Wish) -> Iterable[Step]:
     yield Run(f"check {place}", [[str(place / "bin/edged"), "--version"]], complete.exists, user=user)
     yield WriteFile(complete, "")
     yield PointTo(wish.at(wish.prefix) / "venv", f"versions/{name}")
+    yield MakeFolder(wish.at(_COMMANDS))
+    yield from (_Command(wish.at(f"{_COMMANDS}/{command}"), _program(wish, command)) for command in _PROGRAMS)
     yield _RemoveOldest(place)
 
 
@@ -216,7 +244,8 @@ def _files(wish: Wish) -> Iterable[Step]:
 def _settings(wish: Wish) -> Iterable[Step]:
     yield MakeFolder(wish.at("/etc/edged/models"), 0o750)
     yield MakeFolder(wish.at("/etc/edged/authorized"), 0o750)
-    sample = (wish.repo / "configs/edged.toml").read_text()
+    # In a shell nothing else would tell `edged reload` and its like which folder the service has.
+    sample = (wish.repo / "configs/edged.toml").read_text().replace(_NO_STATE_DIR, _NO_STATE_DIR[1:])
     yield WriteFile(wish.at("/etc/edged/edged.toml"), sample, keep=True, mode=0o640)
     yield MakeFolder(wish.at("/var/lib/edged"), 0o750)
 

@@ -19,7 +19,7 @@ from edged.stages.capture.fit import Fitter
 from edged.stages.capture.losses import Losses
 from edged.stages.capture.pacing import Pacer, RateCap
 from edged.stages.capture.progress import Progress
-from edged.stages.capture.readers.base import DecodeError, Picture, Reader
+from edged.stages.capture.readers.base import DecodeError, Picture, Reader, ReadFailedError
 from edged.stages.capture.sampling import Sampler
 
 _DECODE, _FIT, _HAND_OVER = range(3)
@@ -139,9 +139,13 @@ class CaptureLoop:
             # Should it kill this process: the one that replaces it has to know over which frame.
             self._progress.attempt(self._table.words[CAPTURED])
             try:
-                return self._reader.read()
-            finally:
+                picture = self._reader.read()
+            except (DecodeError, ReadFailedError):
+                # Any other error ends this process as surely as a crash in C does, and counts like one.
                 self._progress.survived()
+                raise
+            self._progress.survived()
+            return picture
 
     def _wait_until_due(self) -> bool:
         """Wait for the next frame's time; False when told to stop."""

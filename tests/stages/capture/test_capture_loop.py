@@ -22,6 +22,7 @@ from edged.shm.wake import Wake
 from edged.stages.capture.fit import FitPlan, Fitter, SizeRange
 from edged.stages.capture.loop import CaptureLoop
 from edged.stages.capture.pacing import Pacer, RateCap
+from edged.stages.capture.progress import Progress
 from edged.stages.capture.readers.base import DecodeError, Picture, Reader, ReadFailedError, arrival
 from edged.stages.capture.readers.folder import FolderReader
 from edged.stages.capture.readers.synthetic import ShapesReader
@@ -209,6 +210,17 @@ def test_a_failure_comes_out_with_everything_before_it_handed_over(bench: Callab
         ring.loop(Script(1, 2, ReadFailedError("unplugged"))).run()
     ring.take()
     assert ring.values == [1, 2]
+
+
+def test_an_error_that_nobody_foresaw_counts_as_a_death_over_that_frame(bench: Callable[..., Bench]) -> None:
+    it = bench(live=False)
+    with pytest.raises(ValueError, match="no such stride"):
+        it.loop(Script(1, DecodeError("no"), 2, ValueError("no such stride"))).run()
+    progress = Progress(it.board.row(2))
+    assert [progress.deaths(position) for position in range(5)] == [0, 0, 0, 1, 0]
+    with pytest.raises(ReadFailedError):
+        it.loop(Script(ReadFailedError("unplugged"))).run()
+    assert progress.deaths(3) == 0
 
 
 def test_repeating_counts_on_until_the_source_is_empty(bench: Callable[..., Bench]) -> None:

@@ -27,6 +27,21 @@ def _watch(reader: Reader, levels: list[float]) -> None:
         levels.append(float(picture.image.mean()))
 
 
+def _keep(reader: Reader, levels: list[float]) -> float:
+    """Note the next frame, of which none before it was passed over; returns its age, seconds."""
+    picture = reader.read()
+    assert picture is not None
+    assert picture.overtaken == 0
+    levels.append(float(picture.image.mean()))
+    return (time.monotonic_ns() - picture.captured_ns) / 1e9
+
+
+def _keep_all(reader: Reader, levels: list[float]) -> None:
+    """The same, until the camera fails."""
+    while True:
+        _keep(reader, levels)
+
+
 def _look(reader: Reader, shapes: list[tuple[int, ...]]) -> None:
     """Note the shape of each picture, until the camera fails."""
     while picture := reader.read():
@@ -85,6 +100,24 @@ def test_what_waited_while_nobody_read_is_passed_over() -> None:
         assert picture is not None
         assert picture.overtaken == 0
         reader.close()
+
+
+def test_in_lossless_mode_nothing_is_passed_over() -> None:
+    """A camera cannot wait, but what its connection holds comes, however late, and says how late."""
+    with camera(Play(100, gap=0.04)) as port:
+        reader = RtspReader(f"rtsp://127.0.0.1:{port}/stream", live=False)
+        levels: list[float] = []
+        for _ in range(20):
+            _keep(reader, levels)
+        time.sleep(1.0)
+        late_s = _keep(reader, levels)
+        assert 0.7 < late_s < 5.0
+        with pytest.raises(ReadFailedError, match="ended the stream"):
+            _keep_all(reader, levels)
+        reader.close()
+    steps = [round(level / 10) for level in levels]
+    assert len(steps) == 100
+    assert all(after == (before + 1) % 25 for before, after in pairwise(steps)), levels
 
 
 def test_pictures_that_change_their_size_are_given_as_they_are() -> None:

@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from support.damaged_film import DAMAGED, FRAMES, make_damaged_film
+from support.damaged_film import DAMAGED, FRAMES, make_damaged_film, nothing_left
 
 from edged.stages.capture.readers import open_reader
 from edged.stages.capture.readers.base import (
@@ -205,6 +205,75 @@ def test_frames_that_the_decoder_had_to_mend_say_so_and_those_that_build_on_them
     assert first is not None
     assert not first.damaged
     holed.close()
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"), [("mpeg2video", {"bf": "2"}), ("libx264", {"bf": "2", "b-pyramid": "none"})]
+)
+def test_frames_that_build_on_a_later_one_say_so_too(tmp_path: Path, codec: str, options: dict[str, str]) -> None:
+    """They are shown before it, and decoded after it."""
+    films = [
+        make_damaged_film(tmp_path / f"{len(hit)}.mkv", hit=hit, codec=codec, options=options)
+        for hit in ((), tuple(range(20, 30)))
+    ]
+    whole, holed = (VideoReader(str(film)) for film in films)
+    marked, differ = set(), set()
+    for index in range(FRAMES):
+        one, other = whole.read(), holed.read()
+        assert one is not None
+        if other is None:
+            break  # FFmpeg left some out
+        marked |= {index} if other.damaged else set()
+        differ |= {index} if (one.image != other.image).any() else set()
+    assert len(differ) >= 8
+    assert differ <= marked
+    assert len(marked) <= len(differ) + 2
+    whole.close()
+    holed.close()
+
+
+def test_what_comes_after_damage_in_a_row_is_read(tmp_path: Path) -> None:
+    """VP9's decoder would take nothing more, up to the end of the film."""
+    options = {"deadline": "realtime", "lag-in-frames": "0"}
+    film = make_damaged_film(
+        tmp_path / "film.mkv", hit=(12, 13, 14), codec="libvpx-vp9", options=options, spoil=nothing_left
+    )
+    levels = _levels(VideoReader(str(film)))
+    assert levels[:12].count(None) == 0
+    assert 1 <= levels.count(None) <= 6
+    assert levels[-38:].count(None) == 0
+    assert len(levels) >= FRAMES - 8
+
+
+def _chunk(name: bytes, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return name + struct.pack("<I", len(body)) + body
+
+
+def _list(kind: bytes, *parts: bytes) -> bytes:
+    return _chunk(b"LIST", kind, *parts)
+
+
+def test_uncompressed_films_of_windows_are_upright(tmp_path: Path) -> None:
+    """Their pictures lie bottom up, which FFmpeg says by a line size below zero."""
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:10, :20] = 255
+    frames = [_chunk(b"00db", picture[::-1].tobytes())] * 3
+    main = struct.pack("<10I16x", 40_000, 0, 0, 16, len(frames), 0, 1, picture.nbytes, 64, 48)
+    header = b"vidsDIB " + struct.pack(
+        "<IHH8I4h", 0, 0, 0, 0, 1, 25, 0, len(frames), picture.nbytes, 0, 0, 0, 0, 64, 48
+    )
+    bitmap = struct.pack("<IiiHHIIiiII", 40, 64, 48, 1, 24, 0, picture.nbytes, 0, 0, 0, 0)
+    stream = _list(b"strl", _chunk(b"strh", header), _chunk(b"strf", bitmap))
+    heads = _list(b"hdrl", _chunk(b"avih", main), stream)
+    (tmp_path / "film.avi").write_bytes(_chunk(b"RIFF", b"AVI ", heads, _list(b"movi", *frames)))
+    reader = VideoReader(str(tmp_path / "film.avi"))
+    for _ in frames:
+        found = reader.read()
+        assert found is not None
+        assert (found.image == picture).all()
+    assert reader.read() is None
+    reader.close()
 
 
 def test_what_builds_on_a_frame_that_is_no_picture_is_damaged(tmp_path: Path) -> None:

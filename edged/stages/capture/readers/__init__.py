@@ -49,7 +49,7 @@ def open_reader(
     if decode == "hardware":
         what = f"pictures of {source.kind}:// sources are made by the CPU: leave decode out"
         raise ReadFailedError(f'decode = "hardware" is not possible: {what}', permanent=True)
-    return _open_other(source)
+    return _open_other(source, live=live)
 
 
 def _open_stream(
@@ -59,7 +59,7 @@ def _open_stream(
         if source.kind == "rtsp":
             from edged.stages.capture.readers.rtsp import RtspReader
 
-            return RtspReader(source.target, patience)
+            return RtspReader(source.target, patience, live=live)
         from edged.stages.capture.readers.video import VideoReader
 
         return VideoReader(source.target, live=live)
@@ -81,7 +81,7 @@ def _open_pipeline(source: SourceUri, *, live: bool, placement: PlacementOf | No
     return GstreamerReader(source.target, live=live)
 
 
-def _open_other(source: SourceUri) -> Reader:
+def _open_other(source: SourceUri, *, live: bool) -> Reader:
     if source.kind == "dir":
         from edged.stages.capture.readers.folder import FolderReader
 
@@ -92,4 +92,4 @@ def _open_other(source: SourceUri) -> Reader:
         return ShapesReader(source.options)
     from edged.stages.capture.readers.v4l2 import V4l2Reader
 
-    return V4l2Reader(source.target, source.camera)
+    return V4l2Reader(source.target, source.camera, live=live)

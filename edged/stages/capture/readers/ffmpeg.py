@@ -9,7 +9,7 @@ FFmpeg's options from the environment only. Pixels are the same to the last bit.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import av
@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from edged.stages.capture.readers.base import SANE_FPS, DecodeError, Picture, ReadFailedError, arrival
+from edged.stages.capture.readers.damage import DamageTrack
 
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 _REFUSALS = (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)
@@ -50,7 +51,7 @@ class Decoded(NamedTuple):
     captured_ns: int
     captured_at_ns: int
     stream_ns: int
-    damaged: bool
+    damaged: bool = False
 
 
 class FfmpegStream:
@@ -61,6 +62,7 @@ class FfmpegStream:
         options: FFmpeg's, of the protocol and the container.
         timeout: for opening and for each packet, seconds; None to wait for ever.
         threads: that decode. With more than one, FFmpeg holds back as many frames.
+        holds: whether frames may be held back until it is known whether they are damaged, see `DamageTrack`.
 
     Raises:
         ReadFailedError: it cannot be opened, or there is no video in it.
@@ -73,6 +75,7 @@ class FfmpegStream:
         options: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
         threads: int = 1,
+        holds: bool = False,
     ) -> None:
         try:
             # Metadata are anybody's bytes, and none of ours.
@@ -92,7 +95,7 @@ class FfmpegStream:
         self._read_s = timeout[1] if timeout else 0.0
         self._packets: Iterator[Any] = self._container.demux(best)
         self._ready: deque[Decoded] = deque()
-        self._damaged = False
+        self._damage: DamageTrack[Decoded] = DamageTrack(holds=holds)
         self._reformatter = VideoReformatter()
 
     @property
@@ -132,14 +135,11 @@ class FfmpegStream:
         while not self._ready:
             packet = self._packet()
             if packet is None:
-                return None
+                self._ready.extend(_marked(self._damage.rest()))
+                return self._ready.popleft() if self._ready else None
             times = arrival()
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError as error:
-                self._damaged = True
-                raise DecodeError(why(error)) from error
-            self._ready.extend(Decoded(frame, *times, _stamp_ns(frame), self._is_damaged(frame)) for frame in frames)
+            for frame in self._decode(packet):
+                self._ready.extend(_marked(self._followed(Decoded(frame, *times, _stamp_ns(frame)))))
         return self._ready.popleft()
 
     def picture(self, decoded: Decoded) -> Picture:
@@ -153,6 +153,9 @@ class FfmpegStream:
         except av.error.FFmpegError as error:
             raise DecodeError(why(error)) from error
         plane = made.planes[0]
+        if plane.line_size < 0:
+            # Bottom up, as uncompressed films of Windows are, and of the right format: copied by way of another one.
+            plane = made.reformat(format="rgb24").reformat(format="bgr24").planes[0]
         shape, strides = (made.height, made.width, 3), (plane.line_size, 3, 1)
         # A view: it keeps FFmpeg's memory alive for as long as it is used.
         image: NDArray[np.uint8] = np.ndarray(shape, np.uint8, buffer=memoryview(plane), strides=strides)
@@ -166,17 +169,28 @@ class FfmpegStream:
         self._ready.clear()
         self._container.close()
 
-    def _is_damaged(self, frame: VideoFrame) -> bool:
-        """Whether parts of a frame were lost, so that the decoder filled them in with what it had.
+    def _decode(self, packet: Any) -> list[VideoFrame]:
+        try:
+            try:
+                return list(packet.decode())
+            except av.error.BlockingIOError:
+                # After damage in a row VP9's decoder takes nothing more until it is emptied, key frames included.
+                self._damage.lost()
+                self._stream.codec_context.flush_buffers()
+                return list(packet.decode())
+        except av.error.FFmpegError as error:
+            self._damage.lost()
+            raise DecodeError(why(error)) from error
 
-        FFmpeg marks the frame that was hit, not those that build on it: what follows is damaged too, up to the next
-        picture that builds on none. (Not every camera's intra pictures are key frames.)
-        """
-        if frame.is_corrupt:
-            self._damaged = True
-        elif frame.key_frame or frame.pict_type == PictureType.I:
-            self._damaged = False
-        return self._damaged
+    def _followed(self, decoded: Decoded) -> list[tuple[Decoded, bool]]:
+        frame = decoded.frame
+        return self._damage.take(
+            decoded,
+            corrupt=frame.is_corrupt,
+            # Not every camera's intra pictures are key frames.
+            intra=frame.key_frame or frame.pict_type == PictureType.I,
+            between=frame.pict_type == PictureType.B,
+        )
 
     def _packet(self) -> Any:
         """The next packet; None when no more come. Its type is generic in some versions of PyAV only."""
@@ -186,7 +200,7 @@ class FfmpegStream:
             raise ReadFailedError(f"no frame came within {self._read_s:g} s") from None
         except (av.error.InvalidDataError, av.error.BlockingIOError) as error:
             # A hole in the container: reading goes on behind it.
-            self._damaged = True
+            self._damage.lost()
             self._packets = self._container.demux(self._stream)
             raise DecodeError(why(error)) from error
         except av.error.FFmpegError as error:
@@ -196,6 +210,10 @@ class FfmpegStream:
 def why(error: av.error.FFmpegError) -> str:
     """FFmpeg's reason as a clause, without the address that the error's own text holds."""
     return f"FFmpeg says: {(error.strerror or type(error).__name__).lower()}"
+
+
+def _marked(frames: Iterable[tuple[Decoded, bool]]) -> Iterator[Decoded]:
+    return (decoded._replace(damaged=True) if damaged else decoded for decoded, damaged in frames)
 
 
 def _stamp_ns(frame: VideoFrame) -> int:

@@ -35,6 +35,7 @@ class RtspReader:
     Args:
         url: with its credentials.
         patience: how long connecting and a frame may take.
+        live: whether the latest frame wins; else nothing is passed over, however old.
 
     Raises:
         ReadFailedError: it cannot be opened.
@@ -42,7 +43,8 @@ class RtspReader:
 
     decode = "software"
 
-    def __init__(self, url: str, patience: Patience = PATIENT) -> None:
+    def __init__(self, url: str, patience: Patience = PATIENT, *, live: bool = True) -> None:
+        self._live = live
         self._clock = StreamClock()
         self._overtaken = 0
         if misplaced_at(url):
@@ -100,6 +102,8 @@ class RtspReader:
         """The next frame that has not waited too long, and how long it has, nanoseconds."""
         begin_ns = time.monotonic_ns()
         decoded, lag_ns = self._take()
+        if not self._live:
+            return decoded, lag_ns
         while self._waiting > 0 and not self._clock.settled:
             self._waiting -= 1
             self._overtaken += 1

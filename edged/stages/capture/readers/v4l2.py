@@ -40,11 +40,12 @@ class V4l2Reader:
     """A camera device.
 
     The driver's own timestamps are used where they are sane, so that the time that a frame spent in its buffers counts
-    as age. After a pause the frame that waited meanwhile is passed over.
+    as age. After a pause the frame that waited meanwhile is passed over, in live mode.
 
     Args:
         device: its path, for example ``/dev/video0``.
         wanted: what it is asked for.
+        live: whether the latest frame wins; else nothing is passed over, however old.
 
     Raises:
         ReadFailedError: it is not there, may not be read, or is in use.
@@ -52,7 +53,7 @@ class V4l2Reader:
 
     decode = "software"
 
-    def __init__(self, device: str, wanted: CameraOptions | None = None) -> None:
+    def __init__(self, device: str, wanted: CameraOptions | None = None, *, live: bool = True) -> None:
         if not os.path.exists(device):
             raise ReadFailedError(f"there is no {device}: is the camera connected?")
         if not os.access(device, os.R_OK | os.W_OK):
@@ -66,6 +67,7 @@ class V4l2Reader:
         self._device = device
         self._fps = self._grabber.fps
         self._returned_ns = 0
+        self._live = live
 
     @property
     def fps(self) -> float | None:
@@ -79,7 +81,7 @@ class V4l2Reader:
             DecodeError: a frame came but is no picture.
             ReadFailedError: the camera is gone, or silent for longer than OpenCV waits (10 s).
         """
-        overtaken = int(waited_too_long(time.monotonic_ns() - self._returned_ns, self._fps) and self._returned_ns > 0)
+        overtaken = int(self._live and self._returned_ns > 0 and waited_too_long(self._away_ns(), self._fps))
         for _ in range(overtaken):
             self._grab()
         picture = self._grabber.decode(stamped(self._grab(), self._grabber.stream_ns))
@@ -94,6 +96,9 @@ class V4l2Reader:
     def close(self) -> None:
         """Let go of the device."""
         self._grabber.close()
+
+    def _away_ns(self) -> int:
+        return time.monotonic_ns() - self._returned_ns
 
     def _grab(self) -> Grabbed:
         grabbed = self._grabber.grab()

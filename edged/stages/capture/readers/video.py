@@ -97,7 +97,7 @@ class VideoReader:
 
     def _open(self) -> FfmpegStream:
         try:
-            return FfmpegStream(self._path, threads=self._threads)
+            return FfmpegStream(self._path, threads=self._threads, holds=True)
         except ReadFailedError as error:
             if not os.path.exists(self._path):
                 raise ReadFailedError("the file is gone", permanent=True, gone=True) from error
