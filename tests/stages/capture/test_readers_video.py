@@ -232,14 +232,16 @@ def test_frames_that_build_on_a_later_one_say_so_too(tmp_path: Path, codec: str,
     holed.close()
 
 
-def test_what_comes_after_damage_in_a_row_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("live", [True, False])
+def test_what_comes_after_damage_in_a_row_is_read(tmp_path: Path, live: bool) -> None:
     """VP9's decoder would take nothing more, up to the end of the film."""
     options = {"deadline": "realtime", "lag-in-frames": "0"}
     film = make_damaged_film(
         tmp_path / "film.mkv", hit=(12, 13, 14), codec="libvpx-vp9", options=options, spoil=nothing_left
     )
-    levels = _levels(VideoReader(str(film)))
-    assert levels[:12].count(None) == 0
+    levels = _levels(VideoReader(str(film), live=live))
+    # With two decoder threads a failure is heard of a frame or two sooner, and may cost one that was under way.
+    assert levels[:9].count(None) == 0
     assert 1 <= levels.count(None) <= 6
     assert levels[-38:].count(None) == 0
     assert len(levels) >= FRAMES - 8
