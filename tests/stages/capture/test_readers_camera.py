@@ -86,16 +86,21 @@ def test_what_waited_while_nobody_read_is_passed_over() -> None:
             picture = reader.read()
         assert picture is not None
         assert picture.overtaken == 0
-        before = time.monotonic()
-        time.sleep(1.0)
-        begin = time.monotonic()
-        picture = reader.read()
-        assert picture is not None
-        # Waiting for so many would take a second.
-        assert time.monotonic() - begin < 0.8
-        assert 15 <= picture.overtaken <= (time.monotonic() - before) / 0.04 + 15
-        # What it still was late is told.
-        assert 0 <= time.monotonic_ns() - picture.captured_ns < 0.8e9
+        # A busy machine may keep the camera from sending in one of these seconds, not in all of them.
+        for _ in range(3):
+            before = time.monotonic()
+            time.sleep(1.0)
+            begin = time.monotonic()
+            picture = reader.read()
+            assert picture is not None
+            # Waiting for so many would take a second.
+            assert time.monotonic() - begin < 0.8
+            assert picture.overtaken <= (time.monotonic() - before) / 0.04 + 15
+            # What it still was late is told.
+            assert 0 <= time.monotonic_ns() - picture.captured_ns < 0.8e9
+            if picture.overtaken >= 15:
+                break
+        assert picture.overtaken >= 15
         picture = reader.read()
         assert picture is not None
         assert picture.overtaken == 0
